@@ -54,8 +54,12 @@ root_ensure() {
 }
 
 # in_root CMD...: run CMD in the build root. The source tree and the cache are
-# at their own paths there; so is the working directory.
+# at their own paths there; so is the working directory if it lies in the tree.
 in_root() {
 	mkdir -p "$OUT"
-	in_namespace sh -eu "$BOARD/lib/root-enter.sh" "$(root_dir)" "$TOP" "$CACHE" "$PWD" "$@"
+	case $PWD/ in
+	"$TOP"/*) directory=$PWD ;;
+	*) directory=$TOP ;;
+	esac
+	in_namespace sh -eu "$BOARD/lib/root-enter.sh" "$(root_dir)" "$TOP" "$CACHE" "$directory" "$@"
 }
