@@ -59,8 +59,7 @@ once() {
 		trap 'exit 130' INT
 		trap 'exit 143' TERM HUP
 		remove_tree "$once_path.part"
-		"$once_builder" "$once_path.part" "$@" 9>&9
-		mv "$once_path.part" "$once_path"
+		"$once_builder" "$once_path.part" "$@" && mv "$once_path.part" "$once_path"
 	) || exit
 }
 

@@ -33,9 +33,8 @@ stock_build() {
 		[ ! -e "$image" ] || mv "$image" "$target/Image"
 	done
 	[ -e "$target/Image" ] || die "the packages of kernel $KERNEL hold no image"
-	mkdir "$target/lib"
-	mv "$target/unpacked/usr/lib/modules" "$target/lib/modules"
-	rm -rf "$target/unpacked"
+	mkdir "$target/lib" && mv "$target/unpacked/usr/lib/modules" "$target/lib/modules" &&
+		rm -rf "$target/unpacked"
 }
 
 # stock_ensure PACKAGE-PREFIX...

@@ -9,13 +9,13 @@
 modules_link() {
 	mkdir -p "$1"
 	find "$1" -type l ! -exec test -e {} \; -delete
-	(cd "$TOP" && find Kbuild kernel uapi tools/board/kernel -type f \
-		\( -name '*.[chS]' -o -name Kbuild -o -name Makefile -o -name 'Kconfig*' \
-		-o -name '.kunitconfig' \) 2>/dev/null) |
+	(cd "$TOP" && find . -maxdepth 1 -name Kbuild &&
+		find kernel uapi tools/board/kernel -type f \
+			\( -name '*.[chS]' -o -name Kbuild -o -name Makefile -o -name 'Kconfig*' \)) |
 		while IFS= read -r file; do
-			[ "$1/$file" -ef "$TOP/$file" ] && continue
-			mkdir -p "$1/${file%/*}" 2>/dev/null || true
-			ln -sf "$TOP/$file" "$1/$file"
+			[ ! -L "$1/$file" ] || continue
+			mkdir -p "$(dirname "$1/$file")"
+			ln -s "$TOP/$file" "$1/$file"
 		done
 }
 
@@ -44,13 +44,11 @@ modules_build() {
 		exec 9>"$OUT/$KERNEL/.lock"
 		flock 9
 		modules_link "$links"
-		for part in . tools/board/kernel; do
+		for part in ${BOARD_PARTS:-tools/board/kernel .}; do
 			[ -e "$links/$part/Kbuild" ] || continue
-			in_root make -s -j2 -C "$(kernel_headers)" M="$links/$part" \
-				ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
-				${BOARD_WERROR:+KCFLAGS=-Werror} "$@" modules >&2
+			in_root make -s -j2 -C "$(kernel_headers)" M="$links/${part#.}" \
+				ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "$@" modules >&2 || exit
 		done
-		find "$links" -name '*.ko' -newer "$OUT/$KERNEL/.lock" >/dev/null
 		find "$MODULES" -name '*.ko' -delete
 		find "$links" -name '*.ko' -exec cp -p {} "$MODULES/" \;
 	) || die "the modules could not be built for kernel $KERNEL"
