@@ -201,7 +201,10 @@ struct drm_npu_info {
 	__u32 coherent;
 	/** @max_jobs: Jobs of one SUBMIT. */
 	__u32 max_jobs;
-	/** @max_pending: Jobs that a queue holds before SUBMIT returns -EAGAIN; 0 = only memory limits. */
+	/**
+	 * @max_pending: Jobs that a queue holds before SUBMIT returns -EAGAIN; 0 = only
+	 * memory limits.
+	 */
 	__u32 max_pending;
 };
 
@@ -392,7 +395,10 @@ struct drm_npu_vm_get_state {
  * enum drm_npu_bo_flags - kind of buffer object
  */
 enum drm_npu_bo_flags {
-	/** @DRM_NPU_BO_CACHED: CPU mappings are cached; on a non-coherent system use BO_SYNC. Default: write-combined. */
+	/**
+	 * @DRM_NPU_BO_CACHED: CPU mappings are cached; on a non-coherent system use
+	 * BO_SYNC. Default: write-combined.
+	 */
 	DRM_NPU_BO_CACHED = 1 << 0,
 	/** @DRM_NPU_BO_NO_MMAP: The CPU will never map it: mmap() is -EINVAL. */
 	DRM_NPU_BO_NO_MMAP = 1 << 1,
@@ -518,7 +524,10 @@ struct drm_npu_queue_create {
 	__u32 priority;
 	/** @flags: in: Zero. */
 	__u32 flags;
-	/** @timeout_ms: in: Active time of a job after which it is a hang; 0 = the driver's default; at most that of the module parameter. */
+	/**
+	 * @timeout_ms: in: Active time of a job after which it is a hang; 0 = the driver's
+	 * default; at most that of the module parameter.
+	 */
 	__u32 timeout_ms;
 	/** @id: out: The queue. */
 	__u32 id;
@@ -544,11 +553,17 @@ struct drm_npu_queue_destroy {
 enum drm_npu_queue_state {
 	/** @DRM_NPU_QUEUE_ALIVE: Accepts jobs. */
 	DRM_NPU_QUEUE_ALIVE = 0,
-	/** @DRM_NPU_QUEUE_FAULT: A job of it faulted; fault_* say how. Fences carry -EFAULT (commands and addresses) or -EIO (bus, memory). */
+	/**
+	 * @DRM_NPU_QUEUE_FAULT: A job of it faulted; fault_* say how. Fences carry -EFAULT
+	 * (commands and addresses) or -EIO (bus, memory).
+	 */
 	DRM_NPU_QUEUE_FAULT,
 	/** @DRM_NPU_QUEUE_TIMEOUT: A job of it exceeded its time. Its fence carries -ETIMEDOUT. */
 	DRM_NPU_QUEUE_TIMEOUT,
-	/** @DRM_NPU_QUEUE_INNOCENT: A device reset that another queue caused ended a started job. Its fence carries -ECANCELED. The queue stays alive for new jobs. */
+	/**
+	 * @DRM_NPU_QUEUE_INNOCENT: A device reset that another queue caused ended a
+	 * started job. Its fence carries -ECANCELED. The queue stays alive for new jobs.
+	 */
 	DRM_NPU_QUEUE_INNOCENT,
 	/** @DRM_NPU_QUEUE_VM_UNUSABLE: Its VM became unusable. */
 	DRM_NPU_QUEUE_VM_UNUSABLE,
@@ -566,7 +581,10 @@ struct drm_npu_queue_get_state {
 	__u32 id;
 	/** @state: out: enum drm_npu_queue_state. */
 	__u32 state;
-	/** @fault: out: FAULT register (NPU_FAULT_* of npu_regs.h, engine, operand, opcode); 0 = none. */
+	/**
+	 * @fault: out: FAULT register (NPU_FAULT_* of npu_regs.h, engine, operand,
+	 * opcode); 0 = none.
+	 */
 	__u32 fault;
 	/** @fault_tag: out: Tag of the command. */
 	__u32 fault_tag;
@@ -574,7 +592,10 @@ struct drm_npu_queue_get_state {
 	__u64 fault_addr;
 	/** @fault_pc: out: Address of the command. */
 	__u64 fault_pc;
-	/** @progress: out: Value of the last PROGRESS command of the present job; of a started queue, as last seen. */
+	/**
+	 * @progress: out: Value of the last PROGRESS command of the present job; of a
+	 * started queue, as last seen.
+	 */
 	__u64 progress;
 	/** @active_ns: out: Device time that the queue has used. */
 	__u64 active_ns;
@@ -592,7 +613,10 @@ struct drm_npu_queue_get_state {
 struct drm_npu_job {
 	/** @stream: in: Address of the command stream, a multiple of 16, in the user range. */
 	__u64 stream;
-	/** @stream_size: in: Bytes, a multiple of 16, 1..max_stream. 0: no commands, sync operations only (then @stream, @nregs are 0). */
+	/**
+	 * @stream_size: in: Bytes, a multiple of 16, 1..max_stream. 0: no commands, sync
+	 * operations only (then @stream, @nregs are 0).
+	 */
 	__u32 stream_size;
 	/** @nregs: in: Initial scalar registers, 0..32. */
 	__u32 nregs;
@@ -600,9 +624,15 @@ struct drm_npu_job {
 	__u64 regs;
 	/** @flags: in: Zero. */
 	__u32 flags;
-	/** @budget_us: in: Active time after which the job is stopped; 0 = the queue's timeout alone. */
+	/**
+	 * @budget_us: in: Active time after which the job is stopped; 0 = the queue's
+	 * timeout alone.
+	 */
 	__u32 budget_us;
-	/** @syncs: in: struct drm_npu_sync_op: waits before it starts, signals when it has ended. At most 1024. */
+	/**
+	 * @syncs: in: struct drm_npu_sync_op: waits before it starts, signals when it has
+	 * ended. At most 1024.
+	 */
 	struct drm_npu_obj_array syncs;
 };
 
