@@ -4,6 +4,8 @@
 # Compile every device tree of a folder, any warning being an error; runs in the
 # build root. Arguments: FOLDER TARGET KERNEL-HEADERS
 
+set -eu
+
 folder=$1 target=$2
 common=${3%-arm64}-common
 

@@ -6,8 +6,13 @@
 #   kernel_release        prints the release (uname -r)
 #   kernel_ensure         makes kernel_dir: Image and lib/modules/RELEASE
 #   kernel_headers        prints the folder that modules are built against, in the root
+#   kernel_arguments      prints arguments for its command line (default: none)
 
 KERNELS=$(cd "$BOARD/kernels" && echo *.sh | sed 's/\.sh//g')
+
+kernel_arguments() {
+	:
+}
 
 kernel_select() {
 	[ -e "$BOARD/kernels/$1.sh" ] ||

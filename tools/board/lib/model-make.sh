@@ -4,6 +4,8 @@
 # Build the hardware model as a static library; runs in the build root.
 # Arguments: TREE BUILD-FOLDER TARGET
 
+set -eu
+
 tree=$1 build=$2 target=$3
 
 [ -e "$build/build.ninja" ] ||

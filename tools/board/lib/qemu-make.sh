@@ -4,6 +4,8 @@
 # Configure and build QEMU; runs in the build root.
 # Arguments: FOLDER (src, build and model in it) BOARD-QEMU-FOLDER
 
+set -eu
+
 folder=$1 own=$2
 
 install -C -m 644 "$own/npu.c" "$own/npu-board-ctl.c" "$folder/src/hw/misc/"

@@ -4,6 +4,8 @@
 # Unpack and patch QEMU's source; runs in the build root.
 # Arguments: TARGET DSC BOARD-QEMU-FOLDER
 
+set -eu
+
 rm -rf "$1"
 dpkg-source --no-check -x "$2" "$1"
 for patch in "$3"/patches/*.patch; do

@@ -4,6 +4,8 @@
 # Enter the build root; runs in the private namespace of in_namespace(), so all
 # mounts vanish with it. Arguments: ROOT TREE CACHE DIRECTORY CMD...
 
+set -eu
+
 root=$1 tree=$2 cache=$3 directory=$4
 shift 4
 

@@ -4,6 +4,8 @@
 # Make the build root; runs in the private namespace of in_namespace().
 # Arguments: TARGET SUITE PACKAGES SOURCES ARCHIVES HEADER-DEBS
 
+set -eu
+
 target=$1 suite=$2 packages=$3 sources=$4 archives=$5 headers=$6
 
 # The fetched packages go to the cache, so that a second try need not fetch them.

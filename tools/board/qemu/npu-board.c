@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/visitor.h"
 #include "hw/arm/virt.h"
 #include "hw/misc/npu.h"
 #include "hw/qdev-properties.h"

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+#
+# Cross-build and stage user space; runs in the build root.
+# Arguments: TREE BUILD-FOLDER CROSS-FILE [MESON-COMPILE-ARGUMENT...]
+
+set -eu
+
+tree=$1 build=$2 cross=$3
+shift 3
+
+[ -e "$build/build.ninja" ] ||
+	meson setup "$build" "$tree" --cross-file "$cross" --prefix=/usr \
+		--libdir=lib --buildtype=debugoptimized
+nice meson compile -C "$build" "$@"
+DESTDIR=$build/stage meson install -C "$build" --no-rebuild --only-changed --quiet
