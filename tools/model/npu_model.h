@@ -73,9 +73,10 @@ struct npu_model_options {
 	unsigned int spin_us;	/* that a worker spins before it blocks; 0 = 20 */
 	enum npu_model_isa isa;
 	/*
-	 * No threads: work is done inside npu_model_write() and npu_model_step(),
-	 * in a fixed order, with TIMER driven by device time. For tests and
-	 * deterministic measurements.
+	 * No threads: commands run inside npu_model_step() only, in a fixed
+	 * order, with TIMER driven by device time; npu_model_write() does what
+	 * the register asks for and nothing more. For tests and deterministic
+	 * measurements.
 	 */
 	bool synchronous;
 	bool coherent;		/* announce NPU_FEAT_COHERENT */
@@ -107,7 +108,11 @@ void npu_model_write(struct npu_model *m, uint64_t offset, uint64_t value, unsig
 
 /* Cold reset, as by the reset line: every register to its reset value, all work dropped. Waits for traffic to stop. */
 void npu_model_reset(struct npu_model *m);
-/* Synchronous mode: do up to @commands commands; returns how many were done. */
+/*
+ * Synchronous mode: do up to @commands commands (packets); returns how many
+ * were done. When nothing can run, device time goes on to the next event (a
+ * watchdog, a slow reset, a held-back interrupt) once.
+ */
 unsigned int npu_model_step(struct npu_model *m, unsigned int commands);
 /* Wait (asynchronous mode) until no queue is RUNNING, or @timeout_ns have passed: 0 or -ETIMEDOUT. For tests. */
 int npu_model_wait_idle(struct npu_model *m, uint64_t timeout_ns);

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Host views: a contiguous host pointer for a range of a slot's addresses.
+ *
+ * Three ways, the cheapest that works:
+ *   1. The pages lie contiguously in a window: a pointer into the window.
+ *   2. They do not: their pieces of the windows' files are mapped side by side
+ *      into a region reserved for 64 GiB of addresses (a segment), in runs as
+ *      long as the pages are contiguous, and stay mapped until the translations
+ *      are flushed. A process has about 65,000 mappings: views use at most
+ *      m->view_limit of them.
+ *   3. No file, no mapping left, or across a segment's end: the bytes are
+ *      gathered into a bounce buffer and, when written, scattered at the end of
+ *      the command. Only bytes that the command changed are written back.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "core.h"
+
+#define SEGMENT_SIZE	(1ull << 36)
+#define MAX_SEGMENTS	64u		/* per slot */
+
+/* ---- Segments -------------------------------------------------------------- */
+
+static struct segment *segment_find(struct slot *s, uint64_t va)
+{
+	va &= ~(SEGMENT_SIZE - 1);
+	for (uint32_t i = 0; i < s->segment_count; i++)
+		if (s->segments[i].va == va)
+			return &s->segments[i];
+	return NULL;
+}
+
+static struct segment *segment_get(struct slot *s, uint64_t va)
+{
+	struct segment *g = segment_find(s, va), *n;
+	void *base;
+
+	if (g || s->segment_count == MAX_SEGMENTS)
+		return g;
+	n = realloc(s->segments, (s->segment_count + 1) * sizeof(*n));
+	if (!n)
+		return NULL;
+	s->segments = n;
+	base = mmap(NULL, SEGMENT_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED)
+		return NULL;
+	g = &s->segments[s->segment_count++];
+	g->va = va & ~(SEGMENT_SIZE - 1);
+	g->base = base;
+	return g;
+}
+
+void view_fini(struct npu_model *m, struct slot *s)
+{
+	(void)m;
+	for (uint32_t i = 0; i < s->segment_count; i++)
+		munmap(s->segments[i].base, SEGMENT_SIZE);
+	free(s->segments);
+	s->segments = NULL;
+	s->segment_count = 0;
+}
+
+/* ---- Mappings of one leaf ---------------------------------------------------- */
+
+static uint16_t count_runs(const struct leaf *l)
+{
+	uint16_t runs = 0;
+
+	for (unsigned int i = 0; i < LEAF_PAGES; i++) {
+		if (!(l->pte[i] & TLB_VIEW))
+			continue;
+		if (!i || !(l->pte[i - 1] & TLB_VIEW) || l->host[i] != l->host[i - 1] + PAGE_SIZE)
+			runs++;
+	}
+	return runs;
+}
+
+static void recount(struct npu_model *m, struct leaf *l)
+{
+	uint16_t runs = count_runs(l);
+
+	atomic_fetch_add_explicit(&m->stat_view_maps, (uint64_t)runs - l->view_runs, memory_order_relaxed);
+	l->view_runs = runs;
+}
+
+void view_leaf_drop(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int first, unsigned int n)
+{
+	struct segment *g;
+
+	if (!l->viewed)
+		return;
+	g = segment_find(s, l->va);
+	for (unsigned int i = first; i < first + n; i++) {
+		if (l->pte[i] & TLB_VIEW) {
+			l->pte[i] &= ~TLB_VIEW;
+			l->viewed--;
+		}
+	}
+	/* Failure leaves the old mapping, which no access uses. */
+	(void)mmap(g->base + (l->va - g->va) + first * PAGE_SIZE, n * PAGE_SIZE, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	recount(m, l);
+}
+
+static bool map_run(struct npu_model *m, struct leaf *l, unsigned int first, unsigned int n, uint8_t *at)
+{
+	uint64_t bus = l->pte[first] & NPU_PTE_ADDR_MASK;
+	struct npu_model_window w;
+	int prot = PROT_READ;
+
+	if (bus_find(&m->bus, bus, n * PAGE_SIZE, &w) || w.fd < 0 || (w.fd_offset + (bus - w.bus)) % PAGE_SIZE)
+		return false;
+	if (w.writable)
+		prot |= PROT_WRITE;
+	return mmap(at, n * PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, w.fd, (off_t)(w.fd_offset + (bus - w.bus))) !=
+	       MAP_FAILED;
+}
+
+/* Maps pages [first, end) of @l, which are all valid, into the view. */
+static bool map_leaf(struct npu_model *m, struct leaf *l, unsigned int first, unsigned int end, uint8_t *leaf_base)
+{
+	bool ok = true;
+
+	while (ok && first < end) {
+		unsigned int n = 1;
+
+		if (l->pte[first] & TLB_VIEW) {
+			first++;
+			continue;
+		}
+		while (first + n < end && !(l->pte[first + n] & TLB_VIEW) &&
+		       l->host[first + n] == l->host[first] + n * PAGE_SIZE &&
+		       (l->pte[first + n] & NPU_PTE_ADDR_MASK) ==
+			       (l->pte[first] & NPU_PTE_ADDR_MASK) + n * PAGE_SIZE)
+			n++;
+		/* Two mappings for a run: itself, and the hole that it leaves. */
+		if (2 * (counter(&m->stat_view_maps) + 1) > m->view_limit) {
+			ok = false;
+			break;
+		}
+		ok = map_run(m, l, first, n, leaf_base + first * PAGE_SIZE);
+		if (ok) {
+			for (unsigned int i = first; i < first + n; i++)
+				l->pte[i] |= TLB_VIEW;
+			l->viewed += n;
+			atomic_fetch_add_explicit(&m->stat_view_maps, 1, memory_order_relaxed);
+			l->view_runs++;
+		}
+		first += n;
+	}
+	recount(m, l);
+	return ok;
+}
+
+static uint8_t *view(struct npu_model *m, struct slot *s, uint64_t va, uint64_t len)
+{
+	uint64_t last = va + len - 1;
+	struct segment *g;
+
+	if ((va ^ last) & ~(SEGMENT_SIZE - 1))
+		return NULL;
+	g = segment_get(s, va);
+	if (!g)
+		return NULL;
+	for (uint64_t at = va & ~(LEAF_SIZE - 1); at <= last; at += LEAF_SIZE) {
+		struct leaf *l = mmu_leaf(s, at, false);
+		unsigned int first = at < va ? (va - at) >> PAGE_SHIFT : 0;
+		unsigned int end = last - at < LEAF_SIZE ? ((last - at) >> PAGE_SHIFT) + 1 : LEAF_PAGES;
+
+		if (l->viewed != LEAF_PAGES && !map_leaf(m, l, first, end, g->base + (at - g->va)))
+			return NULL;
+	}
+	return g->base + (va - g->va);
+}
+
+/* ---- Bounce buffers ------------------------------------------------------------ */
+
+static uint8_t *arena_take(struct bounces *b, uint64_t len)
+{
+	size_t size = (len + 63) & ~63ull;
+	uint8_t *p;
+	void **n;
+
+	if (b->arena_size - b->arena_used >= size) {
+		p = b->arena + b->arena_used;
+		b->arena_used += size;
+		return p;
+	}
+	n = realloc(b->extra, (b->extra_count + 1) * sizeof(*n));
+	if (!n)
+		return NULL;
+	b->extra = n;
+	p = aligned_alloc(64, size);
+	if (p)
+		b->extra[b->extra_count++] = p;
+	return p;
+}
+
+/* Next time one allocation holds it all. */
+static void arena_grow(struct bounces *b)
+{
+	size_t size = b->arena_used;
+
+	if (!b->extra_count)
+		return;
+	for (unsigned int i = 0; i < b->count; i++)
+		size += ((b->list[i].len + 63) & ~63ull) * (b->list[i].old ? 2 : 1);
+	for (unsigned int i = 0; i < b->extra_count; i++)
+		free(b->extra[i]);
+	b->extra_count = 0;
+	free(b->arena);
+	b->arena = aligned_alloc(64, size);
+	b->arena_size = b->arena ? size : 0;
+}
+
+static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
+		       struct xlate *x)
+{
+	struct bounce *e;
+
+	for (unsigned int i = 0; i < b->count; i++) {
+		e = &b->list[i];
+		if (va >= e->va && va + len <= e->va + e->len && (!write || e->old))
+			return e->buf + (va - e->va);
+	}
+	if (b->count == MAX_BOUNCES)
+		goto full;
+	e = &b->list[b->count];
+	e->va = va;
+	e->len = len;
+	e->buf = arena_take(b, len);
+	e->old = write ? arena_take(b, len) : NULL;
+	if (!e->buf || (write && !e->old))
+		goto full;
+	if (mmu_read(m, s, va, e->buf, len, x))
+		return NULL;
+	if (write)
+		memcpy(e->old, e->buf, len);
+	b->count++;
+	count(&m->stat_gathers, 1);
+	return e->buf;
+full:
+	x->code = NPU_FAULT_INTERNAL;
+	x->addr = va;
+	return NULL;
+}
+
+/* Writes back the bytes of [0, n) that differ. */
+static int scatter_changes(struct npu_model *m, struct slot *s, const struct bounce *e, uint64_t off, uint64_t n)
+{
+	uint64_t i = off, end = off + n;
+	struct xlate x;
+
+	while (i < end) {
+		uint64_t from;
+
+		while (i < end && e->buf[i] == e->old[i])
+			i++;
+		from = i;
+		while (i < end && e->buf[i] != e->old[i])
+			i++;
+		if (i > from && mmu_write(m, s, e->va + from, e->buf + from, i - from, &x))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+int view_end(struct npu_model *m, struct slot *s, struct bounces *b, bool write_back)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < b->count && write_back; i++) {
+		const struct bounce *e = &b->list[i];
+
+		for (uint64_t off = 0; e->old && off < e->len && !r; off += 4096) {
+			uint64_t n = e->len - off < 4096 ? e->len - off : 4096;
+
+			if (memcmp(e->buf + off, e->old + off, n))
+				r = scatter_changes(m, s, e, off, n);
+		}
+	}
+	arena_grow(b);
+	b->count = 0;
+	b->arena_used = 0;
+	return r;
+}
+
+void bounces_fini(struct bounces *b)
+{
+	for (unsigned int i = 0; i < b->extra_count; i++)
+		free(b->extra[i]);
+	free(b->extra);
+	free(b->arena);
+	memset(b, 0, sizeof(*b));
+}
+
+/* ---- The way in ------------------------------------------------------------------ */
+
+/*
+ * Translates all pages of [va, va + len); @host: pointer to the first byte when
+ * they are contiguous on the host, else NULL. First fault in ascending order.
+ */
+static int translate(struct npu_model *m, struct slot *s, uint64_t va, uint64_t len, bool write, uint8_t **host,
+		     struct xlate *x)
+{
+	uint64_t last = va + len - 1, at = va;
+	uint8_t *expect = NULL;
+
+	*host = NULL;
+	while (at <= last) {
+		struct leaf *l = mmu_leaf(s, at, false);
+		uint64_t step = PAGE_SIZE - (at & (PAGE_SIZE - 1));
+		uint8_t *p;
+
+		if (l && l->contiguous && (!write || l->writable == LEAF_PAGES)) {
+			step = LEAF_SIZE - (at & (LEAF_SIZE - 1));
+			p = l->host[0] + (at & (LEAF_SIZE - 1));
+		} else {
+			p = mmu_page(m, s, at, write, x);
+			if (!p)
+				return -EFAULT;
+		}
+		if (at == va)
+			*host = p;
+		else if (p != expect)
+			*host = NULL;
+		expect = p + step;
+		at += step;
+	}
+	return 0;
+}
+
+uint8_t *view_map(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
+		  struct xlate *x)
+{
+	uint8_t *host;
+
+	x->code = 0;
+	x->addr = va;
+	x->write = write;
+	if (!s->enabled)
+		x->code = NPU_FAULT_SLOT;
+	else if (va >> s->va_bits)
+		x->code = NPU_FAULT_ADDRESS_SIZE;
+	if (x->code)
+		return NULL;
+	if (len > (1ull << s->va_bits) - va) {
+		/* Pages below the end may fault first. */
+		if (!translate(m, s, va, (1ull << s->va_bits) - va, write, &host, x)) {
+			x->code = NPU_FAULT_ADDRESS_SIZE;
+			x->addr = 1ull << s->va_bits;
+		}
+		return NULL;
+	}
+	if (translate(m, s, va, len, write, &host, x))
+		return NULL;
+	if (host)
+		return host;
+	host = view(m, s, va, len);
+	return host ? host : bounce(m, s, b, va, len, write, x);
+}
