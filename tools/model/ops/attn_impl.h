@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* attn_impl.h - between attn.c and its kernels; nobody else includes it. */
+#ifndef NPU_MODEL_OPS_ATTN_IMPL_H
+#define NPU_MODEL_OPS_ATTN_IMPL_H
+
+#include "attn.h"
+#include "pool.h"
+#include "quant.h"
+
+#define NPU_ATTN_FIRST_MAX	(-(1 << 21))	/* M before the first tile */
+#define NPU_ATTN_CLAMP		0x1p20f		/* of t */
+
+/*
+ * A query row of one head. Queries of a group, that is of all heads that share
+ * keys and values, are numbered m * (heads / groups) + head within the group.
+ */
+struct npu_attn_query {
+	uint64_t begin, end;	/* visible positions */
+	uint32_t m, head;
+};
+
+static inline struct npu_attn_query npu_attn_query(const struct npu_attn *at, uint32_t group, uint64_t index)
+{
+	uint32_t per = at->heads / at->groups;
+	struct npu_attn_query q = { .m = (uint32_t)(index / per), .head = group * per + (uint32_t)(index % per) };
+	uint64_t pos = (uint64_t)at->pos + q.m;
+
+	q.end = at->causal && pos + 1 < at->kv ? pos + 1 : at->kv;
+	q.begin = at->window && pos + 1 > at->window ? pos + 1 - at->window : 0;
+	if (q.begin > q.end)
+		q.begin = q.end;
+	return q;
+}
+
+/* The factors of t, rounded as attn.h says. */
+struct npu_attn_factors {
+	float inner, outer;	/* without soft cap: t = s * inner */
+};
+
+static inline struct npu_attn_factors npu_attn_factors(const struct npu_attn *at)
+{
+	struct npu_attn_factors f = { .inner = at->scale * NPU_LOG2E, .outer = 1.0f };
+
+	if (at->softcap != 0.0f) {
+		f.inner = at->scale / at->softcap;
+		f.outer = at->softcap * NPU_LOG2E;
+	}
+	return f;
+}
+
+static inline const uint8_t *npu_attn_key(const struct npu_attn *at, uint32_t group, uint64_t j)
+{
+	return (const uint8_t *)at->k + group * at->k_group + j * at->k_pos;
+}
+
+static inline const uint8_t *npu_attn_value(const struct npu_attn *at, uint32_t group, uint64_t j)
+{
+	return (const uint8_t *)at->v + group * at->v_group + j * at->v_pos;
+}
+
+static inline const uint8_t *npu_attn_q(const struct npu_attn *at, const struct npu_attn_query *q)
+{
+	return (const uint8_t *)at->q + q->m * at->q_row + q->head * at->q_head;
+}
+
+/* result[0..dv) to dst. */
+static inline void npu_attn_store(const struct npu_attn *at, const struct npu_attn_query *q, const float *result)
+{
+	uint8_t *dst = (uint8_t *)at->dst + q->m * at->dst_row + q->head * at->dst_head;
+
+	for (uint32_t d = 0; d < at->dv; d++) {
+		if (at->dst_type == NPU_TYPE_F16)
+			((uint16_t *)dst)[d] = npu_f32_to_f16(result[d]);
+		else
+			((float *)dst)[d] = npu_canon(result[d]);
+	}
+}
+
+/*
+ * A kernel does the queries [first, first + count) of a group in memory of its
+ * own, @mem, whose size it tells.
+ */
+struct npu_attn_kernel {
+	uint32_t most;		/* queries at a time */
+	size_t (*mem_bytes)(const struct npu_attn *at, uint32_t count);
+	void (*run)(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, void *mem);
+};
+
+extern const struct npu_attn_kernel npu_attn_ref, npu_attn_avx2, npu_attn_avx512;
+
+#endif /* NPU_MODEL_OPS_ATTN_IMPL_H */

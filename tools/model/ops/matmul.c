@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Matrix multiplication: the part that is the same for every vector width.
+ *
+ * Rows of x are taken in chunks of up to CHUNK_ROWS, cut into groups of mr
+ * rows. Each chunk is widened, quantised and packed once, in parallel over
+ * groups; then, in parallel over panels of w, either
+ *  - few rows: the kernel runs straight over tiles (or rows): w streams
+ *    through once, nothing is written but the result; or
+ *  - many rows: the panel is packed, a part of k at a time that fits the L1
+ *    cache, and every group passes over it; sums stay in F32 between parts.
+ * Both do the same operations in the same order for each element.
+ */
+#include <string.h>
+
+#include "matmul_impl.h"
+#include "quant.h"
+#include "tile.h"
+
+#define CHUNK_ROWS	512u
+#define PANEL_BYTES	(20u << 10)	/* of packed weights that stay in L1 */
+#define GRAIN_BYTES	(96u << 10)	/* of streamed weights per piece */
+#define GRAIN_MACS	(512u << 10)	/* per piece, when weights are reused */
+#define ALIGN		64u
+
+/* One worker's scratch, cut out of workers_at. */
+struct worker_mem {
+	uint8_t *panel;		/* packed weights */
+	uint8_t *tile;		/* weights collected from rows */
+	float *acc;		/* [groups][mr][panel_rows] */
+	float *x;		/* a row of x as F32 */
+	int8_t *q;		/* quantised */
+	float *d;
+	int32_t *s16;
+};
+
+struct mm_job {
+	const struct npu_matmul *mm;
+	const struct npu_mm_kernels *kern;
+	enum npu_mm_class class;
+	uint32_t len;		/* elements of a block */
+	size_t bytes;		/* of a block */
+	uint32_t blocks;	/* per row */
+	uint32_t part;		/* block columns packed at a time */
+	uint32_t m0, rows;	/* the chunk */
+	uint32_t mr, groups;
+	size_t group_bytes;
+	const float *flat_x;	/* one row of x against w in rows: as F32, and */
+	struct worker_mem *flat;	/* quantised; NULL: packed into groups */
+	uint8_t *groups_at;
+	uint8_t *workers_at;	/* per worker: struct worker_mem */
+	size_t worker_bytes;
+};
+
+static size_t align_up(size_t n)
+{
+	return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+static enum npu_mm_class class_of(unsigned int type)
+{
+	switch (type) {
+	case NPU_TYPE_Q8_0:
+	case NPU_TYPE_Q4_0:
+		return NPU_MM_Q32;
+	case NPU_TYPE_Q4_K:
+		return NPU_MM_Q4_K;
+	case NPU_TYPE_Q6_K:
+		return NPU_MM_Q6_K;
+	default:
+		return NPU_MM_FLOAT;
+	}
+}
+
+/* 32-bit values per row of x in a packed block column. */
+static unsigned int group_values(enum npu_mm_class class)
+{
+	static const uint8_t values[] = {
+		[NPU_MM_FLOAT] = 1, [NPU_MM_Q32] = 8 + 2, [NPU_MM_Q4_K] = 64 + 8 + 1, [NPU_MM_Q6_K] = 64 + 16 + 1,
+	};
+
+	return values[class];
+}
+
+static const struct npu_mm_kernels *kernels_of(enum npu_path path)
+{
+	switch (path) {
+#if defined(__x86_64__)
+	case NPU_PATH_AVX512:
+		return &npu_mm_avx512;
+	case NPU_PATH_AVX2:
+		return &npu_mm_avx2;
+#endif
+	default:
+		return NULL;
+	}
+}
+
+/* Bytes of one worker's scratch; fills @mem if it is not NULL. */
+static size_t layout_worker(const struct mm_job *j, uint8_t *base, struct worker_mem *mem)
+{
+	const struct npu_matmul *mm = j->mm;
+	size_t k = mm->k, at = 0;
+	size_t acc_rows = (size_t)j->groups * j->mr * j->kern->panel_rows;
+	struct worker_mem m;
+
+	m.panel = base + at;
+	at += align_up(j->part * j->kern->panel_bytes(mm->w_type));
+	m.tile = base + at;
+	at += align_up(mm->w_layout == NPU_LAYOUT_ROWS ? j->part * j->bytes * NPU_MM_PANEL_ROWS : 0);
+	m.acc = (float *)(base + at);
+	at += align_up(acc_rows * sizeof(float));
+	m.x = (float *)(base + at);
+	at += align_up(k * sizeof(float));
+	m.q = (int8_t *)base + at;
+	at += align_up(k);
+	m.d = (float *)(base + at);
+	at += align_up(k / j->len * sizeof(float));
+	m.s16 = (int32_t *)(base + at);
+	at += align_up((k / 16 + 1) * sizeof(int32_t));
+	if (mem)
+		*mem = m;
+	return at;
+}
+
+static void worker_mem(const struct mm_job *j, unsigned int worker, struct worker_mem *mem)
+{
+	layout_worker(j, j->workers_at + worker * j->worker_bytes, mem);
+}
+
+/* Cut a chunk of @rows into equal groups. */
+static void set_groups(struct mm_job *j, uint32_t rows)
+{
+	uint32_t max = j->kern->mr[j->class];
+
+	if (rows <= j->kern->direct_mr)
+		max = rows;
+	j->rows = rows;
+	j->groups = (rows + max - 1) / max;
+	j->mr = (rows + j->groups - 1) / j->groups;
+	j->group_bytes = align_up((size_t)j->blocks * group_values(j->class) * j->mr * 4);
+}
+
+/* Everything but the pointers; the chunk is the largest one. Returns bytes of scratch. */
+static size_t plan(struct mm_job *j, const struct npu_matmul *mm, const struct npu_mm_kernels *kern,
+		   const struct npu_pool *pool)
+{
+	uint32_t max_rows = mm->m < CHUNK_ROWS ? mm->m : CHUNK_ROWS;
+
+	memset(j, 0, sizeof(*j));
+	j->mm = mm;
+	j->kern = kern;
+	j->class = class_of(mm->w_type);
+	j->len = npu_type_block_len(mm->w_type);
+	j->bytes = npu_type_block_bytes(mm->w_type);
+	j->blocks = mm->k / j->len;
+	j->part = (uint32_t)(PANEL_BYTES / kern->panel_bytes(mm->w_type));
+	if (j->part < 1)
+		j->part = 1;
+	if (j->part > j->blocks)
+		j->part = j->blocks;
+	set_groups(j, max_rows);
+	j->worker_bytes = layout_worker(j, NULL, NULL);
+	return j->groups * j->group_bytes + npu_pool_threads(pool) * j->worker_bytes;
+}
+
+void npu_mm_load_row(const struct npu_matmul *mm, uint32_t m, float *x)
+{
+	const uint8_t *row = (const uint8_t *)mm->x + m * mm->x_stride;
+
+	if (mm->x_type == NPU_TYPE_F32) {
+		memcpy(x, row, (size_t)mm->k * sizeof(float));
+		return;
+	}
+	for (uint32_t k = 0; k < mm->k; k++)
+		x[k] = npu_f16_to_f32(((const uint16_t *)row)[k]);
+}
+
+/* A row of x as F32: in place, or widened into @buf. */
+static const float *row_of_x(const struct mm_job *j, uint32_t m, float *buf)
+{
+	const uint8_t *row = (const uint8_t *)j->mm->x + m * j->mm->x_stride;
+
+	if (j->mm->x_type == NPU_TYPE_F32)
+		return (const float *)row;
+	j->kern->widen_f16((const uint16_t *)row, j->mm->k, buf);
+	return buf;
+}
+
+/* ---- Packing of x ---------------------------------------------------------------- */
+
+static void put_q(uint32_t *out, unsigned int mr, unsigned int r, const int8_t *q, unsigned int n)
+{
+	for (unsigned int i = 0; i < n / 4; i++)
+		memcpy(&out[i * mr + r], q + 4 * i, 4);
+}
+
+static void put_f(uint32_t *out, unsigned int at, float f)
+{
+	out[at] = npu_f32_bits(f);
+}
+
+static void pack_q32(const struct mm_job *j, unsigned int r, const struct worker_mem *mem, uint32_t *out)
+{
+	int32_t bias = (int32_t)(j->mm->w_type == NPU_TYPE_Q8_0 ? j->kern->q8_bias : j->kern->q4_bias);
+	unsigned int mr = j->mr;
+
+	for (uint32_t b = 0; b < j->blocks; b++, out += 10 * mr) {
+		put_q(out, mr, r, mem->q + 32 * (size_t)b, 32);
+		out[8 * mr + r] = (uint32_t)(-bias * (mem->s16[2 * b] + mem->s16[2 * b + 1]));
+		put_f(out, 9 * mr + r, mem->d[b]);
+	}
+}
+
+static void pack_k256(const struct mm_job *j, unsigned int r, const struct worker_mem *mem, uint32_t *out)
+{
+	bool q6 = j->class == NPU_MM_Q6_K;
+	unsigned int mr = j->mr, sums = q6 ? 16 : 8;
+
+	for (uint32_t b = 0; b < j->blocks; b++, out += (64 + sums + 1) * mr) {
+		const int32_t *s = mem->s16 + 16 * (size_t)b;
+
+		put_q(out, mr, r, mem->q + 256 * (size_t)b, 256);
+		for (unsigned int i = 0; i < sums; i++)
+			out[(64 + i) * mr + r] =
+				(uint32_t)(q6 ? -(int32_t)j->kern->q6_bias * s[i] : s[2 * i] + s[2 * i + 1]);
+		put_f(out, (64 + sums) * mr + r, mem->d[b]);
+	}
+}
+
+static void pack_row(const struct mm_job *j, uint32_t m, unsigned int r, const struct worker_mem *mem, uint32_t *out)
+{
+	const float *x = row_of_x(j, m, mem->x);
+
+	if (j->class == NPU_MM_FLOAT) {
+		for (uint32_t k = 0; k < j->mm->k; k++)
+			memcpy(&out[(size_t)k * j->mr + r], &x[k], 4);
+		return;
+	}
+	j->kern->quantize(x, j->mm->k, j->len, mem->q, mem->d, mem->s16);
+	if (j->class == NPU_MM_Q32)
+		pack_q32(j, r, mem, out);
+	else
+		pack_k256(j, r, mem, out);
+}
+
+/* Pieces of the first loop: groups of x. */
+static void pack_groups(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+{
+	struct mm_job *j = arg;
+	struct worker_mem mem;
+
+	worker_mem(j, worker, &mem);
+	for (uint64_t g = begin; g < end; g++) {
+		uint32_t *out = (uint32_t *)(j->groups_at + g * j->group_bytes);
+
+		/* Rows past the end repeat the last one; their sums are dropped. */
+		for (uint32_t r = 0; r < j->mr; r++) {
+			uint32_t row = (uint32_t)g * j->mr + r;
+
+			pack_row(j, j->m0 + (row < j->rows ? row : j->rows - 1), r, &mem, out);
+		}
+	}
+}
+
+/* ---- Panels of w ------------------------------------------------------------------- */
+
+/* Rows [n0, n0 + rows) of dst get the sums @acc [row of x][panel_rows]. */
+static void finish(const struct mm_job *j, uint32_t n0, uint32_t rows, const float *acc)
+{
+	const struct npu_matmul *mm = j->mm;
+	uint32_t width = j->kern->panel_rows;
+	float tmp[NPU_MM_PANEL_ROWS];
+
+	for (uint32_t i = 0; i < j->rows; i++, acc += width) {
+		uint8_t *row = (uint8_t *)mm->dst + (size_t)(j->m0 + i) * mm->dst_stride;
+		const float *bias = mm->bias ? mm->bias + n0 : NULL;
+
+		if (mm->dst_type == NPU_TYPE_F32) {
+			j->kern->finish((float *)row + n0, acc, bias, mm->accumulate, rows);
+			continue;
+		}
+		j->kern->finish(tmp, acc, bias, false, rows);
+		for (uint32_t n = 0; n < rows; n++)
+			((uint16_t *)row)[n0 + n] = npu_f32_to_f16(tmp[n]);
+	}
+}
+
+/*
+ * The panel's tiles from block column @b on. Past the last row of w the last
+ * tile stands in for the missing one.
+ */
+static void tiles_at(const struct mm_job *j, uint32_t n0, uint32_t b, uint32_t blocks, uint8_t *buf,
+		     const uint8_t *tile[])
+{
+	const struct npu_matmul *mm = j->mm;
+	size_t column = NPU_TILE_ROWS * j->bytes;
+
+	for (uint32_t t = 0; t < j->kern->panel_rows / NPU_TILE_ROWS; t++) {
+		uint32_t n = n0 + t * NPU_TILE_ROWS;
+
+		if (n >= mm->n) {
+			tile[t] = tile[t - 1];
+		} else if (mm->w_layout == NPU_LAYOUT_TILE16) {
+			tile[t] = (const uint8_t *)mm->w +
+				  ((size_t)(n / NPU_TILE_ROWS) * j->blocks + b) * column;
+		} else {
+			tile[t] = buf + t * j->part * column;
+			npu_rows_to_tiles(mm->w_type, mm->n - n < NPU_TILE_ROWS ? mm->n - n : NPU_TILE_ROWS,
+					  (uint64_t)blocks * j->len,
+					  (const uint8_t *)mm->w + n * mm->w_stride + b * j->bytes, mm->w_stride,
+					  buf + t * j->part * column);
+		}
+	}
+}
+
+static void packed_panel(const struct mm_job *j, uint32_t n0, const struct worker_mem *mem)
+{
+	unsigned int type = j->mm->w_type;
+	size_t acc_step = (size_t)j->mr * j->kern->panel_rows;
+	size_t column = (size_t)group_values(j->class) * j->mr * 4;
+
+	memset(mem->acc, 0, j->groups * acc_step * sizeof(float));
+	for (uint32_t b = 0; b < j->blocks; b += j->part) {
+		uint32_t blocks = j->blocks - b < j->part ? j->blocks - b : j->part;
+		const uint8_t *tile[NPU_MM_PANEL_TILES];
+
+		tiles_at(j, n0, b, blocks, mem->tile, tile);
+		j->kern->pack(type, tile, blocks, mem->panel);
+		for (uint32_t g = 0; g < j->groups; g++)
+			j->kern->kernel(type, j->mr, mem->panel, j->groups_at + g * j->group_bytes + b * column,
+					blocks, mem->acc + g * acc_step);
+	}
+}
+
+static bool direct_panel(const struct mm_job *j, uint32_t n0, const struct worker_mem *mem)
+{
+	const uint8_t *tile[NPU_MM_PANEL_TILES];
+
+	if (j->groups > 1 || j->mr > j->kern->direct_mr || j->mm->w_layout != NPU_LAYOUT_TILE16)
+		return false;
+	tiles_at(j, n0, 0, j->blocks, NULL, tile);
+	return j->kern->direct(j->mm->w_type, j->mr, tile, j->groups_at, j->blocks, mem->acc);
+}
+
+/* One row of x, w in rows. */
+static bool rows_panel(const struct mm_job *j, uint32_t n0, uint32_t rows, const struct worker_mem *mem)
+{
+	const struct npu_matmul *mm = j->mm;
+
+	if (!j->flat)
+		return false;
+	for (uint32_t n = 0; n < rows; n += NPU_TILE_ROWS)
+		j->kern->rows(mm->w_type, (const uint8_t *)mm->w + (n0 + n) * mm->w_stride, mm->w_stride,
+			      rows - n < NPU_TILE_ROWS ? rows - n : NPU_TILE_ROWS, mm->k, j->flat_x, j->flat->q,
+			      j->flat->d, j->flat->s16, mem->acc + n);
+	return true;
+}
+
+/* Pieces of the second loop: panels of w. */
+static void run_panels(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+{
+	struct mm_job *j = arg;
+	uint32_t width = j->kern->panel_rows;
+	struct worker_mem mem;
+
+	worker_mem(j, worker, &mem);
+	for (uint64_t p = begin; p < end; p++) {
+		uint32_t n0 = (uint32_t)p * width;
+		uint32_t rows = j->mm->n - n0 < width ? j->mm->n - n0 : width;
+
+		if (!rows_panel(j, n0, rows, &mem) && !direct_panel(j, n0, &mem))
+			packed_panel(j, n0, &mem);
+		finish(j, n0, rows, mem.acc);
+	}
+}
+
+static uint64_t panel_grain(const struct mm_job *j)
+{
+	uint64_t bytes = (uint64_t)j->blocks * j->bytes * j->kern->panel_rows;
+	uint64_t macs = (uint64_t)j->mm->k * j->kern->panel_rows * j->rows;
+	uint64_t by_bytes = GRAIN_BYTES / (bytes + 1) + 1, by_macs = GRAIN_MACS / (macs + 1) + 1;
+
+	return by_bytes < by_macs ? by_bytes : by_macs;
+}
+
+/* One row of x against w in rows: widen and quantise it, if there is a kernel that takes it so. */
+static bool prepare_flat(struct mm_job *j, struct worker_mem *mem)
+{
+	if (j->rows > 1 || j->mm->w_layout != NPU_LAYOUT_ROWS || !j->kern->has_rows(j->mm->w_type))
+		return false;
+	worker_mem(j, 0, mem);
+	j->flat = mem;
+	j->flat_x = row_of_x(j, j->m0, mem->x);
+	if (j->class != NPU_MM_FLOAT)
+		j->kern->quantize(j->flat_x, j->mm->k, j->len, mem->q, mem->d, mem->s16);
+	return true;
+}
+
+static void run_chunk(struct mm_job *j, struct npu_pool *pool)
+{
+	uint64_t group_elements = (uint64_t)j->mr * j->mm->k + 1;
+	uint64_t panels = ((uint64_t)j->mm->n + j->kern->panel_rows - 1) / j->kern->panel_rows;
+	struct worker_mem flat;
+
+	j->flat = NULL;
+	if (!prepare_flat(j, &flat))
+		npu_pool_for(pool, j->groups, 65536 / group_elements + 1, pack_groups, j);
+	npu_pool_for(pool, panels, panel_grain(j), run_panels, j);
+}
+
+size_t npu_matmul_scratch(const struct npu_matmul *mm, const struct npu_pool *pool, enum npu_path path)
+{
+	const struct npu_mm_kernels *kern = kernels_of(path);
+	struct mm_job j;
+
+	return kern ? plan(&j, mm, kern, pool) : npu_matmul_ref_scratch(mm);
+}
+
+void npu_matmul_run(const struct npu_matmul *mm, struct npu_pool *pool, enum npu_path path, void *scratch)
+{
+	const struct npu_mm_kernels *kern = kernels_of(path);
+	struct mm_job j;
+
+	if (!kern) {
+		npu_matmul_ref(mm, pool, scratch);
+		return;
+	}
+	plan(&j, mm, kern, pool);
+	j.groups_at = scratch;
+	j.workers_at = j.groups_at + j.groups * j.group_bytes;
+	for (; j.m0 < mm->m; j.m0 += j.rows) {
+		uint32_t left = mm->m - j.m0;
+
+		set_groups(&j, left < CHUNK_ROWS ? left : CHUNK_ROWS);
+		run_chunk(&j, pool);
+	}
+}

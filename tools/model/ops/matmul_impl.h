@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* matmul_impl.h - between matmul.c and its kernels; nobody else includes it. */
+#ifndef NPU_MODEL_OPS_MATMUL_IMPL_H
+#define NPU_MODEL_OPS_MATMUL_IMPL_H
+
+#include "matmul.h"
+#include "pool.h"
+
+/* Reference. */
+size_t npu_matmul_ref_scratch(const struct npu_matmul *mm);
+void npu_matmul_ref(const struct npu_matmul *mm, struct npu_pool *pool, void *scratch);
+
+/* Row @m of x, widened to F32. */
+void npu_mm_load_row(const struct npu_matmul *mm, uint32_t m, float *x);
+
+/* Weight types that share a kernel over packed panels. */
+enum npu_mm_class {
+	NPU_MM_FLOAT,	/* F32, F16, BF16: blocks of one element */
+	NPU_MM_Q32,	/* Q8_0, Q4_0 */
+	NPU_MM_Q4_K,
+	NPU_MM_Q6_K,
+	NPU_MM_CLASSES
+};
+
+/*
+ * Fast versions work on panels of two vectors of w rows (one or two tiles) and
+ * on groups of mr rows of x. A group is packed block column by block column,
+ * 32-bit values, [..][mr]:
+ *
+ *   FLOAT   x[mr]
+ *   Q32     q[8][mr], each four consecutive int8; corr[mr]; d[mr]
+ *   Q4_K    q[64][mr]; asum[8][mr] (sums of 32); d[mr]
+ *   Q6_K    q[64][mr]; corr[16][mr]; d[mr]
+ *
+ * corr is what an integer sum over biased weights (w + bias >= 0) starts from:
+ * -bias * sum q. The packed panel holds, per block column, bytes in the order
+ * in which the kernel reads them; its layout is the kernel's own.
+ */
+#define NPU_MM_VECTORS		2u	/* per panel */
+#define NPU_MM_PANEL_TILES	2u	/* at most */
+#define NPU_MM_PANEL_ROWS	32u	/* at most */
+#define NPU_MM_MR_MAX		14u	/* at most */
+
+struct npu_mm_kernels {
+	unsigned int panel_rows;			/* 16 or 32 */
+	unsigned int mr[NPU_MM_CLASSES];		/* largest group */
+	unsigned int q8_bias, q4_bias, q6_bias;		/* of the packed weights */
+	unsigned int direct_mr;				/* largest group of direct() */
+
+	/* Quantise k elements in blocks of @block: q, d per block, sums of 16. */
+	void (*quantize)(const float *x, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16);
+
+	/* Bytes of a packed block column of @type. */
+	size_t (*panel_bytes)(unsigned int type);
+	/* Pack @blocks block columns of the panel's tiles (panel_rows / 16 of them). */
+	void (*pack)(unsigned int type, const uint8_t *const tile[], uint32_t blocks, void *panel);
+	/* acc[mr][panel_rows] += packed panel * group. */
+	void (*kernel)(unsigned int type, unsigned int mr, const void *panel, const void *group, uint32_t blocks,
+		       float *acc);
+
+	/* The same straight from tiles, mr <= direct_mr; false: not for this type. */
+	bool (*direct)(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *group,
+		       uint32_t blocks, float *acc);
+
+	/*
+	 * acc[rows] = w * x for up to 16 rows in the row layout and one x, F32 in
+	 * @x, or quantised; only types that has_rows() names.
+	 */
+	bool (*has_rows)(unsigned int type);
+	void (*rows)(unsigned int type, const uint8_t *w, size_t stride, unsigned int rows, uint32_t k, const float *x,
+		     const int8_t *q, const float *d, const int32_t *s16, float *acc);
+
+	/* dst[0..n) = finish(acc[0..n)): bias, accumulate, canonical NaN. */
+	void (*finish)(float *dst, const float *acc, const float *bias, bool accumulate, uint32_t n);
+	void (*widen_f16)(const uint16_t *h, uint32_t n, float *x);
+};
+
+extern const struct npu_mm_kernels npu_mm_avx2, npu_mm_avx512, npu_mm_neon;
+
+#endif /* NPU_MODEL_OPS_MATMUL_IMPL_H */

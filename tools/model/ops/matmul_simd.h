@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * matmul_simd.h - template of the fast matmul kernels; include after simd_*.h.
+ *
+ * Each function does the operations of matmul_ref.c in the same order for
+ * every element; what differs is that lanes are rows of w. A panel is two
+ * vectors of rows: two tiles of 16 lanes, or the halves of one tile.
+ */
+#include "matmul_impl.h"
+#include "quant.h"
+#include "tile.h"
+
+#define VB		(VL * 4)		/* bytes of a vector */
+#define TILE_VECTORS	(16 / VL)		/* vectors across a tile */
+#define NV		NPU_MM_VECTORS
+#define INLINE		static inline __attribute__((always_inline))
+#define UNROLL		_Pragma("GCC unroll 16")
+
+#if SIMD_REGS == 32
+#define MR_Q		6
+#define MR_F		12
+#else
+#define MR_Q		3
+#define MR_F		6
+#endif
+#define MR_DIRECT	4
+#define MR_INT		(MR_Q > MR_DIRECT ? MR_Q : MR_DIRECT)
+
+/* Packed block columns, in vectors. */
+#define PANEL_Q32	(8 * NV + NV)			/* q, d */
+#define PANEL_Q4_K	(64 * NV + 16 * NV + 2 * NV)	/* q, sc, m, d, dmin */
+#define PANEL_Q6_K	(64 * NV + 16 * NV + NV)	/* q, sc, d */
+
+/* Places in block columns of tiles (tile.h). */
+#define Q8_0_QS		32
+#define Q4_0_QS		32
+#define Q4_K_DMIN	32
+#define Q4_K_SCALES	64
+#define Q4_K_QS		256
+#define Q6_K_SCALES	32
+#define Q6_K_QL		288
+#define Q6_K_QH		2336
+
+/* ---- Activations --------------------------------------------------------------- */
+
+static void quantize_block(const float *x, uint32_t n, float id, int8_t *q, int32_t *s16)
+{
+	vf vid = vf_set1(id);
+
+	for (uint32_t i = 0; i < n; i += 16) {
+		vi sum = vi_zero();
+
+		for (uint32_t v = 0; v < TILE_VECTORS; v++) {
+			/* |x * id| rounds to at most 127: no clamp is needed. */
+			vi qv = vi_from_vf(vf_mul(vf_load(x + i + v * VL), vid));
+
+			vi_store_i8(q + i + v * VL, qv);
+			sum = vi_add(sum, qv);
+		}
+		s16[i / 16] = vi_hsum(sum);
+	}
+}
+
+static void quantize(const float *x, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16)
+{
+	for (uint32_t b = 0; b < k; b += block, x += block, q += block, s16 += block / 16) {
+		vi m = vi_zero();
+		float amax;
+
+		/* As integers, |x| are ordered like the numbers, with infinity and NaNs above. */
+		for (uint32_t i = 0; i < block; i += VL)
+			m = vi_max(m, vi_and(vf_as_vi(vf_load(x + i)), vi_set1(0x7fffffff)));
+		amax = npu_f32_from_bits((uint32_t)vi_hmax(m));
+		if (amax >= NPU_QUANT_MIN && amax < __builtin_inff()) {
+			quantize_block(x, block, 127.0f / amax, q, s16);
+			*d++ = amax / 127.0f;
+			continue;
+		}
+		memset(q, 0, block);
+		memset(s16, 0, block / 16 * sizeof(*s16));
+		*d++ = amax < NPU_QUANT_MIN ? 0.0f : npu_f32_from_bits(NPU_F32_NAN_BITS);
+	}
+}
+
+/* ---- Reading tiles --------------------------------------------------------------- */
+
+/* Lanes of vector @v of a panel within its tile's block column: 32-bit pieces, or 16-bit ones. */
+INLINE const uint8_t *lanes32(const uint8_t *const tile[], unsigned int v, size_t at)
+{
+	return tile[v / TILE_VECTORS] + at + v % TILE_VECTORS * VB;
+}
+
+INLINE const uint8_t *lanes16(const uint8_t *const tile[], unsigned int v, size_t at)
+{
+	return tile[v / TILE_VECTORS] + at + v % TILE_VECTORS * (VB / 2);
+}
+
+INLINE vf load_scale(const uint8_t *const tile[], unsigned int v, size_t at)
+{
+	return vf_load_f16(lanes16(tile, v, at));
+}
+
+INLINE vi q8_0_piece(const uint8_t *const tile[], unsigned int v, size_t col, unsigned int j)
+{
+	vi w = vi_load(lanes32(tile, v, col + Q8_0_QS + j * 64));
+
+	return Q8_BIAS ? vi_xor(w, vi_set1((int)0x80808080u)) : w;
+}
+
+/* Low (elements 4 j ..) and high (16 + 4 j ..) nibbles. */
+INLINE vi q4_0_raw(const uint8_t *const tile[], unsigned int v, size_t col, unsigned int j)
+{
+	return vi_load(lanes32(tile, v, col + Q4_0_QS + j * 64));
+}
+
+INLINE vi nibbles_lo(vi w)
+{
+	return vi_and(w, vi_set1(0x0f0f0f0f));
+}
+
+INLINE vi nibbles_hi(vi w)
+{
+	return vi_and(vi_srl(w, 4), vi_set1(0x0f0f0f0f));
+}
+
+INLINE vf load_float(unsigned int type, const uint8_t *const tile[], unsigned int v, size_t k)
+{
+	if (type == NPU_TYPE_F32)
+		return vf_load((const float *)lanes32(tile, v, k * 64));
+	if (type == NPU_TYPE_F16)
+		return vf_load_f16(lanes16(tile, v, k * 32));
+	return vf_load_bf16(lanes16(tile, v, k * 32));
+}
+
+/* ---- Packing of panels ------------------------------------------------------------ */
+
+#define PUT(vec)	(vi_store(out, vec), out += VB)
+
+static void pack_q8_0(const uint8_t *const tile[], uint32_t blocks, uint8_t *out)
+{
+	for (size_t col = 0; blocks--; col += 16 * 34) {
+		for (unsigned int j = 0; j < 8; j++)
+			for (unsigned int v = 0; v < NV; v++)
+				PUT(q8_0_piece(tile, v, col, j));
+		for (unsigned int v = 0; v < NV; v++)
+			PUT(vf_as_vi(load_scale(tile, v, col)));
+	}
+}
+
+static void pack_q4_0(const uint8_t *const tile[], uint32_t blocks, uint8_t *out)
+{
+	for (size_t col = 0; blocks--; col += 16 * 18) {
+		for (unsigned int j = 0; j < 4; j++)
+			for (unsigned int v = 0; v < NV; v++)
+				PUT(nibbles_lo(q4_0_raw(tile, v, col, j)));
+		for (unsigned int j = 0; j < 4; j++)
+			for (unsigned int v = 0; v < NV; v++)
+				PUT(nibbles_hi(q4_0_raw(tile, v, col, j)));
+		for (unsigned int v = 0; v < NV; v++)
+			PUT(vf_as_vi(load_scale(tile, v, col)));
+	}
+}
+
+INLINE vi byte_of(vi x, unsigned int i)
+{
+	return vi_and(vi_srl(x, 8 * i), vi_set1(0xff));
+}
+
+/* Four scales (or minima) of 6 bits each, one per byte; the first four, then the last four. */
+static uint8_t *pack_6bit(const uint8_t *const tile[], size_t col, unsigned int word, uint8_t *out)
+{
+	const size_t at = col + Q4_K_SCALES;
+
+	for (unsigned int j = 0; j < 8; j++) {
+		for (unsigned int v = 0; v < NV; v++) {
+			vi low = vi_load(lanes32(tile, v, at + word * 64));
+			vi high = vi_load(lanes32(tile, v, at + 2 * 64));
+			vi six = vi_and(low, vi_set1(0x3f3f3f3f));
+
+			high = word ? nibbles_hi(high) : nibbles_lo(high);
+			high = vi_or(high, vi_sll(vi_and(vi_srl(low, 6), vi_set1(0x03030303)), 4));
+			PUT(byte_of(j < 4 ? six : high, j % 4));
+		}
+	}
+	return out;
+}
+
+static void pack_q4_k(const uint8_t *const tile[], uint32_t blocks, uint8_t *out)
+{
+	for (size_t col = 0; blocks--; col += 16 * 144) {
+		for (unsigned int g = 0; g < 64; g++) {
+			for (unsigned int v = 0; v < NV; v++) {
+				vi w = vi_load(lanes32(tile, v, col + Q4_K_QS + (g / 16 * 8 + g % 8) * 64));
+
+				PUT(g / 8 % 2 ? nibbles_hi(w) : nibbles_lo(w));
+			}
+		}
+		out = pack_6bit(tile, col, 0, out);
+		out = pack_6bit(tile, col, 1, out);
+		for (unsigned int v = 0; v < NV; v++)
+			PUT(vf_as_vi(load_scale(tile, v, col)));
+		for (unsigned int v = 0; v < NV; v++)
+			PUT(vf_as_vi(load_scale(tile, v, col + Q4_K_DMIN)));
+	}
+}
+
+static void pack_q6_k(const uint8_t *const tile[], uint32_t blocks, uint8_t *out)
+{
+	for (size_t col = 0; blocks--; col += 16 * 210) {
+		for (unsigned int g = 0; g < 64; g++) {
+			unsigned int half = g / 32, quarter = g / 8 % 4, l = g % 8;
+
+			for (unsigned int v = 0; v < NV; v++) {
+				vi lo = vi_load(lanes32(tile, v,
+							col + Q6_K_QL + (half * 16 + quarter % 2 * 8 + l) * 64));
+				vi hi = vi_load(lanes32(tile, v, col + Q6_K_QH + (half * 8 + l) * 64));
+
+				hi = vi_and(vi_srl(hi, 2 * quarter), vi_set1(0x03030303));
+				lo = quarter / 2 ? nibbles_hi(lo) : nibbles_lo(lo);
+				PUT(vi_or(lo, vi_sll(hi, 4)));
+			}
+		}
+		for (unsigned int j = 0; j < 16; j++) {
+			for (unsigned int v = 0; v < NV; v++) {
+				vi s = vi_load(lanes32(tile, v, col + Q6_K_SCALES + j / 4 * 64));
+
+				PUT(vi_sra(vi_sll(s, 24 - 8 * (j % 4)), 24));
+			}
+		}
+		for (unsigned int v = 0; v < NV; v++)
+			PUT(vf_as_vi(load_scale(tile, v, col)));
+	}
+}
+
+INLINE void pack_float(unsigned int type, const uint8_t *const tile[], uint32_t k, uint8_t *out)
+{
+	for (size_t i = 0; i < k; i++)
+		for (unsigned int v = 0; v < NV; v++)
+			PUT(vf_as_vi(load_float(type, tile, v, i)));
+}
+
+static void pack(unsigned int type, const uint8_t *const tile[], uint32_t blocks, void *panel)
+{
+	switch (type) {
+	case NPU_TYPE_Q8_0:
+		pack_q8_0(tile, blocks, panel);
+		break;
+	case NPU_TYPE_Q4_0:
+		pack_q4_0(tile, blocks, panel);
+		break;
+	case NPU_TYPE_Q4_K:
+		pack_q4_k(tile, blocks, panel);
+		break;
+	case NPU_TYPE_Q6_K:
+		pack_q6_k(tile, blocks, panel);
+		break;
+	case NPU_TYPE_F32:
+		pack_float(NPU_TYPE_F32, tile, blocks, panel);
+		break;
+	case NPU_TYPE_F16:
+		pack_float(NPU_TYPE_F16, tile, blocks, panel);
+		break;
+	default:
+		pack_float(NPU_TYPE_BF16, tile, blocks, panel);
+	}
+}
+
+static size_t panel_bytes(unsigned int type)
+{
+	switch (type) {
+	case NPU_TYPE_Q8_0:
+	case NPU_TYPE_Q4_0:
+		return PANEL_Q32 * VB;
+	case NPU_TYPE_Q4_K:
+		return PANEL_Q4_K * VB;
+	case NPU_TYPE_Q6_K:
+		return PANEL_Q6_K * VB;
+	default:
+		return NV * VB;
+	}
+}
+
+/* ---- Kernels over packed panels ------------------------------------------------------ */
+
+INLINE void load_acc(unsigned int mr, const float *acc, vf f[][NV])
+{
+	UNROLL for (unsigned int r = 0; r < mr; r++)
+		for (unsigned int v = 0; v < NV; v++)
+			f[r][v] = vf_load(acc + (r * NV + v) * VL);
+}
+
+INLINE void store_acc(unsigned int mr, float *acc, vf f[][NV])
+{
+	UNROLL for (unsigned int r = 0; r < mr; r++)
+		for (unsigned int v = 0; v < NV; v++)
+			vf_store(acc + (r * NV + v) * VL, f[r][v]);
+}
+
+/* s[r][v] = dot4(w[v], a[r]) + s[r][v] for one group of four k. */
+INLINE void dot_step(unsigned int mr, bool is_signed, const vi w[NV], const int32_t *a, vi s[][NV])
+{
+	UNROLL for (unsigned int r = 0; r < mr; r++) {
+		vi ar = vi_set1(a[r]);
+
+		for (unsigned int v = 0; v < NV; v++)
+			s[r][v] = is_signed ? vi_dot_s(s[r][v], w[v], ar) : vi_dot_u(s[r][v], w[v], ar);
+	}
+}
+
+INLINE void load_w(const uint8_t *p, vi w[NV])
+{
+	for (unsigned int v = 0; v < NV; v++)
+		w[v] = vi_load(p + v * VB);
+}
+
+/* f = fma(s, rne(dw * da), f) */
+INLINE void scale_step(unsigned int mr, const vf dw[NV], const float *da, vi s[][NV], vf f[][NV])
+{
+	UNROLL for (unsigned int r = 0; r < mr; r++) {
+		vf d = vf_set1(da[r]);
+
+		for (unsigned int v = 0; v < NV; v++)
+			f[r][v] = vf_fma(vf_from_vi(s[r][v]), vf_mul(dw[v], d), f[r][v]);
+	}
+}
+
+INLINE void start_sums(unsigned int mr, const int32_t *corr, vi s[][NV])
+{
+	UNROLL for (unsigned int r = 0; r < mr; r++)
+		for (unsigned int v = 0; v < NV; v++)
+			s[r][v] = vi_set1(corr[r]);
+}
+
+INLINE void kernel_q32(unsigned int mr, bool is_signed, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
+{
+	vf f[MR_INT][NV];
+
+	load_acc(mr, acc, f);
+	for (; blocks; blocks--, w += PANEL_Q32 * VB, g += 10 * mr) {
+		vi s[MR_INT][NV];
+		vf dw[NV];
+
+		start_sums(mr, g + 8 * mr, s);
+		UNROLL for (unsigned int j = 0; j < 8; j++) {
+			vi wv[NV];
+
+			load_w(w + j * NV * VB, wv);
+			dot_step(mr, is_signed, wv, g + j * mr, s);
+		}
+		for (unsigned int v = 0; v < NV; v++)
+			dw[v] = vf_load((const float *)(w + (8 * NV + v) * VB));
+		scale_step(mr, dw, (const float *)(g + 9 * mr), s, f);
+	}
+	store_acc(mr, acc, f);
+}
+
+/* big = sum over sub-blocks of sc[j] * isum[j], sub-blocks of 4 * @groups elements. */
+INLINE void k_sums(unsigned int mr, unsigned int groups, const uint8_t *w, const uint8_t *sc, const int32_t *g,
+		   const int32_t *corr, vi big[][NV])
+{
+	UNROLL for (unsigned int r = 0; r < mr; r++)
+		for (unsigned int v = 0; v < NV; v++)
+			big[r][v] = vi_zero();
+	for (unsigned int j = 0; j < 64 / groups; j++, w += groups * NV * VB, g += groups * mr) {
+		vi s[MR_INT][NV];
+
+		UNROLL for (unsigned int r = 0; r < mr; r++)
+			for (unsigned int v = 0; v < NV; v++)
+				s[r][v] = corr ? vi_set1(corr[j * mr + r]) : vi_zero();
+		UNROLL for (unsigned int i = 0; i < groups; i++) {
+			vi wv[NV];
+
+			load_w(w + i * NV * VB, wv);
+			dot_step(mr, false, wv, g + i * mr, s);
+		}
+		UNROLL for (unsigned int r = 0; r < mr; r++)
+			for (unsigned int v = 0; v < NV; v++)
+				big[r][v] = vi_add(big[r][v],
+						   vi_mul(vi_load(sc + (j * NV + v) * VB), s[r][v]));
+	}
+}
+
+INLINE void kernel_q4_k(unsigned int mr, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
+{
+	for (; blocks; blocks--, w += PANEL_Q4_K * VB, g += 73 * mr) {
+		const uint8_t *m = w + 72 * NV * VB, *d = w + 80 * NV * VB;
+		vi s[MR_INT][NV];
+
+		k_sums(mr, 8, w, w + 64 * NV * VB, g, NULL, s);
+		for (unsigned int r = 0; r < mr; r++) {
+			vf da = vf_set1(npu_f32_from_bits((uint32_t)g[72 * mr + r]));
+
+			for (unsigned int v = 0; v < NV; v++) {
+				vf f = vf_load(acc + (r * NV + v) * VL);
+				vi t = vi_zero();
+
+				for (unsigned int j = 0; j < 8; j++)
+					t = vi_add(t, vi_mul(vi_load(m + (j * NV + v) * VB),
+							     vi_set1(g[(64 + j) * mr + r])));
+				f = vf_fma(vf_from_vi(s[r][v]), vf_mul(vf_load((const float *)(d + v * VB)), da), f);
+				f = vf_fnma(vf_from_vi(t),
+					    vf_mul(vf_load((const float *)(d + (NV + v) * VB)), da), f);
+				vf_store(acc + (r * NV + v) * VL, f);
+			}
+		}
+	}
+}
+
+INLINE void kernel_q6_k(unsigned int mr, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
+{
+	for (; blocks; blocks--, w += PANEL_Q6_K * VB, g += 81 * mr) {
+		const float *d = (const float *)(w + 80 * NV * VB);
+		vi s[MR_INT][NV];
+
+		k_sums(mr, 4, w, w + 64 * NV * VB, g, g + 64 * mr, s);
+		UNROLL for (unsigned int r = 0; r < mr; r++) {
+			vf da = vf_set1(npu_f32_from_bits((uint32_t)g[80 * mr + r]));
+
+			for (unsigned int v = 0; v < NV; v++) {
+				vf f = vf_load(acc + (r * NV + v) * VL);
+
+				f = vf_fma(vf_from_vi(s[r][v]), vf_mul(vf_load(d + v * VL), da), f);
+				vf_store(acc + (r * NV + v) * VL, f);
+			}
+		}
+	}
+}
+
+INLINE void kernel_float(unsigned int mr, const uint8_t *w, const float *g, uint32_t k, float *acc)
+{
+	vf f[MR_F][NV];
+
+	load_acc(mr, acc, f);
+	for (; k; k--, w += NV * VB, g += mr) {
+		vf wv[NV];
+
+		for (unsigned int v = 0; v < NV; v++)
+			wv[v] = vf_load((const float *)(w + v * VB));
+		UNROLL for (unsigned int r = 0; r < mr; r++) {
+			vf a = vf_set1(g[r]);
+
+			for (unsigned int v = 0; v < NV; v++)
+				f[r][v] = vf_fma(wv[v], a, f[r][v]);
+		}
+	}
+	store_acc(mr, acc, f);
+}
+
+/* Make mr a constant: CALL(mr) for each case. */
+#define CASES_1_4(CALL)		\
+	case 1: CALL(1); break; case 2: CALL(2); break; case 3: CALL(3); break; case 4: CALL(4); break
+#define CASES_5_6(CALL)		case 5: CALL(5); break; case 6: CALL(6); break
+#define CASES_7_12(CALL)	\
+	case 7: CALL(7); break; case 8: CALL(8); break; case 9: CALL(9); break; \
+	case 10: CALL(10); break; case 11: CALL(11); break; case 12: CALL(12); break
+
+#if MR_Q == 6
+#define CASES_Q(CALL)		CASES_1_4(CALL); CASES_5_6(CALL)
+#define CASES_F(CALL)		CASES_1_4(CALL); CASES_5_6(CALL); CASES_7_12(CALL)
+#else
+#define CASES_Q(CALL)		CASES_1_4(CALL)
+#define CASES_F(CALL)		CASES_1_4(CALL); CASES_5_6(CALL)
+#endif
+
+static void run_q8_0(unsigned int mr, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
+{
+#define CALL(n)	kernel_q32(n, !Q8_BIAS, w, g, blocks, acc)
+	switch (mr) { CASES_Q(CALL); }
+#undef CALL
+}
+
+static void run_q4_0(unsigned int mr, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
+{
+#define CALL(n)	kernel_q32(n, false, w, g, blocks, acc)
+	switch (mr) { CASES_Q(CALL); }
+#undef CALL
+}
+
+static void run_q4_k(unsigned int mr, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
+{
+#define CALL(n)	kernel_q4_k(n, w, g, blocks, acc)
+	switch (mr) { CASES_Q(CALL); }
+#undef CALL
+}
+
+static void run_q6_k(unsigned int mr, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
+{
+#define CALL(n)	kernel_q6_k(n, w, g, blocks, acc)
+	switch (mr) { CASES_Q(CALL); }
+#undef CALL
+}
+
+static void run_float(unsigned int mr, const uint8_t *w, const float *g, uint32_t k, float *acc)
+{
+#define CALL(n)	kernel_float(n, w, g, k, acc)
+	switch (mr) { CASES_F(CALL); }
+#undef CALL
+}
+
+static void kernel(unsigned int type, unsigned int mr, const void *panel, const void *group, uint32_t blocks, float *acc)
+{
+	switch (type) {
+	case NPU_TYPE_Q8_0:
+		run_q8_0(mr, panel, group, blocks, acc);
+		break;
+	case NPU_TYPE_Q4_0:
+		run_q4_0(mr, panel, group, blocks, acc);
+		break;
+	case NPU_TYPE_Q4_K:
+		run_q4_k(mr, panel, group, blocks, acc);
+		break;
+	case NPU_TYPE_Q6_K:
+		run_q6_k(mr, panel, group, blocks, acc);
+		break;
+	default:
+		run_float(mr, panel, group, blocks, acc);
+	}
+}
+
+/* ---- Kernels straight over tiles ------------------------------------------------------- */
+
+INLINE void zero_acc(unsigned int mr, vf f[][NV])
+{
+	UNROLL for (unsigned int r = 0; r < mr; r++)
+		for (unsigned int v = 0; v < NV; v++)
+			f[r][v] = vf_zero();
+}
+
+INLINE void load_scales(const uint8_t *const tile[], size_t col, vf dw[NV])
+{
+	for (unsigned int v = 0; v < NV; v++)
+		dw[v] = load_scale(tile, v, col);
+}
+
+INLINE void direct_q8_0(unsigned int mr, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+{
+	vf f[MR_DIRECT][NV];
+
+	zero_acc(mr, f);
+	for (size_t col = 0; blocks; blocks--, col += 16 * 34, g += 10 * mr) {
+		vi s[MR_DIRECT][NV];
+		vf dw[NV];
+
+		start_sums(mr, g + 8 * mr, s);
+		UNROLL for (unsigned int j = 0; j < 8; j++) {
+			vi w[NV];
+
+			for (unsigned int v = 0; v < NV; v++)
+				w[v] = q8_0_piece(tile, v, col, j);
+			dot_step(mr, !Q8_BIAS, w, g + j * mr, s);
+		}
+		load_scales(tile, col, dw);
+		scale_step(mr, dw, (const float *)(g + 9 * mr), s, f);
+	}
+	store_acc(mr, acc, f);
+}
+
+INLINE void direct_q4_0(unsigned int mr, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+{
+	vf f[MR_DIRECT][NV];
+
+	zero_acc(mr, f);
+	for (size_t col = 0; blocks; blocks--, col += 16 * 18, g += 10 * mr) {
+		vi s[MR_DIRECT][NV];
+		vf dw[NV];
+
+		start_sums(mr, g + 8 * mr, s);
+		UNROLL for (unsigned int j = 0; j < 4; j++) {
+			vi lo[NV], hi[NV];
+
+			for (unsigned int v = 0; v < NV; v++) {
+				vi w = q4_0_raw(tile, v, col, j);
+
+				lo[v] = nibbles_lo(w);
+				hi[v] = nibbles_hi(w);
+			}
+			dot_step(mr, false, lo, g + j * mr, s);
+			dot_step(mr, false, hi, g + (4 + j) * mr, s);
+		}
+		load_scales(tile, col, dw);
+		scale_step(mr, dw, (const float *)(g + 9 * mr), s, f);
+	}
+	store_acc(mr, acc, f);
+}
+
+INLINE void direct_float(unsigned int type, unsigned int mr, const uint8_t *const tile[], const float *g, uint32_t k,
+			 float *acc)
+{
+	vf f[MR_DIRECT][NV];
+
+	zero_acc(mr, f);
+	for (size_t i = 0; i < k; i++, g += mr) {
+		vf w[NV];
+
+		for (unsigned int v = 0; v < NV; v++)
+			w[v] = load_float(type, tile, v, i);
+		UNROLL for (unsigned int r = 0; r < mr; r++) {
+			vf a = vf_set1(g[r]);
+
+			for (unsigned int v = 0; v < NV; v++)
+				f[r][v] = vf_fma(w[v], a, f[r][v]);
+		}
+	}
+	store_acc(mr, acc, f);
+}
+
+static bool direct(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *g, uint32_t blocks,
+		   float *acc)
+{
+	switch (type) {
+#define CALL(n)	direct_q8_0(n, tile, g, blocks, acc)
+	case NPU_TYPE_Q8_0:
+		switch (mr) { CASES_1_4(CALL); }
+		return true;
+#undef CALL
+#define CALL(n)	direct_q4_0(n, tile, g, blocks, acc)
+	case NPU_TYPE_Q4_0:
+		switch (mr) { CASES_1_4(CALL); }
+		return true;
+#undef CALL
+#define CALL(n)	direct_float(NPU_TYPE_F32, n, tile, g, blocks, acc)
+	case NPU_TYPE_F32:
+		switch (mr) { CASES_1_4(CALL); }
+		return true;
+#undef CALL
+#define CALL(n)	direct_float(NPU_TYPE_F16, n, tile, g, blocks, acc)
+	case NPU_TYPE_F16:
+		switch (mr) { CASES_1_4(CALL); }
+		return true;
+#undef CALL
+#define CALL(n)	direct_float(NPU_TYPE_BF16, n, tile, g, blocks, acc)
+	case NPU_TYPE_BF16:
+		switch (mr) { CASES_1_4(CALL); }
+		return true;
+#undef CALL
+	default:
+		return false;
+	}
+}
+
+/* ---- Ends ------------------------------------------------------------------------------ */
+
+static void finish(float *dst, const float *acc, const float *bias, bool accumulate, uint32_t n)
+{
+	const vf nan = vi_as_vf(vi_set1((int)NPU_F32_NAN_BITS));
+	uint32_t i = 0;
+
+	for (; i + VL <= n; i += VL) {
+		vf r = vf_load(acc + i);
+
+		if (bias)
+			r = vf_add(r, vf_load(bias + i));
+		if (accumulate)
+			r = vf_add(r, vf_load(dst + i));
+		vf_store(dst + i, vf_select(vm_nan_vf(r), nan, r));
+	}
+	for (; i < n; i++) {
+		float r = bias ? acc[i] + bias[i] : acc[i];
+
+		dst[i] = npu_canon(accumulate ? r + dst[i] : r);
+	}
+}
+
+static void widen_f16(const uint16_t *h, uint32_t n, float *x)
+{
+	uint32_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		vf_store(x + i, vf_load_f16(h + i));
+	for (; i < n; i++)
+		x[i] = npu_f16_to_f32(h[i]);
+}
