@@ -137,13 +137,13 @@ lock_kernel_release() {
 # lock_resolve: print a lock with the newest of everything.
 lock_resolve() {
 	sed '/^[a-z]/,$d' "$BOARD/versions.lock"
-	for kernel in "stable $SUITE" "latest $SUITE-backports"; do
-		suite=${kernel#* }
+	for lock_kernel in "stable $SUITE" "latest $SUITE-backports"; do
+		suite=${lock_kernel#* }
 		version=$(archive_versions linux-image-arm64:arm64 "$suite" | head -n 1)
 		[ -n "$version" ] || die "the mirror has no arm64 kernel in $suite"
 		release=$(lock_kernel_release "$version")
-		echo "${kernel% *}_release=$release"
-		echo "${kernel% *}_version=$version"
+		echo "${lock_kernel% *}_release=$release"
+		echo "${lock_kernel% *}_version=$version"
 	done
 	qemu=$(archive_apt apt-cache showsrc --only-source qemu | sed -n 's/^Version: //p' |
 		sort -V | tail -n 1)
@@ -153,10 +153,11 @@ lock_resolve() {
 
 # Does the archive still have all that the lock names?
 lock_holds() {
-	for kernel in stable latest; do
-		release=$(lock_get ${kernel}_release)
-		archive_has "linux-headers-$release:arm64" "$(lock_get ${kernel}_version)" || return 1
-		archive_has "linux-image-$release:arm64" "$(lock_get ${kernel}_version)" || return 1
+	for lock_kernel in stable latest; do
+		release=$(lock_get ${lock_kernel}_release)
+		version=$(lock_get ${lock_kernel}_version)
+		archive_has "linux-headers-$release:arm64" "$version" || return 1
+		archive_has "linux-image-$release:arm64" "$version" || return 1
 	done
 	archive_apt apt-cache showsrc --only-source qemu |
 		grep -qxF "Version: $(lock_get qemu_version)"

@@ -54,6 +54,10 @@ for module in "$modules"/*.ko; do
 	add_module "${module%.ko}"
 done
 rm "$target.index"
+# What is built into the kernel need not be listed: modprobe finds it in /sys/module.
+for list in order builtin builtin.modinfo; do
+	: >"$stage/lib/modules/$release/modules.$list"
+done
 depmod -b "$stage" "$release"
 
 # ---- programs and the libraries that they need ----
