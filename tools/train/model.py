@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The llama architecture for training on a CPU: RMSNorm, RoPE, grouped-query
-attention, SwiGLU, tied embeddings.  RoPE turns interleaved pairs (2i, 2i + 1),
+attention, SwiGLU.  RoPE turns interleaved pairs (2i, 2i + 1),
 the layout of GGUF's "llama" architecture, so export needs no permutation.
 """
 import dataclasses
@@ -21,7 +21,7 @@ class Config:
     context: int = 512
     rope_base: float = 10000.0
     eps: float = 1e-5
-    tied: bool = True
+    tied: bool = False
 
     @property
     def head_dim(self):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Trains the bundled model; the same command resumes where it stopped.
 
-usage: train.py --until HH:MM [--decay-minutes 35] [--dir DIR]
+usage: train.py --until HH:MM [--decay-minutes 55] [--long-minutes 30] [--dir DIR]
 
 The learning rate stays constant and falls linearly to zero over the last
 --decay-minutes before --until (local time).  The state before the fall is kept
@@ -118,17 +118,19 @@ def main():
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--until", help="local time HH:MM; none: --steps")
     ap.add_argument("--steps", type=int, default=0)
-    ap.add_argument("--decay-minutes", type=float, default=35)
+    ap.add_argument("--decay-minutes", type=float, default=55)
+    ap.add_argument("--long-minutes", type=float, default=30,
+                    help="time before the end in which windows have --long-length tokens")
     ap.add_argument("--dir", default=CACHE)
     ap.add_argument("--run", default="run", help="subdirectory for the states")
-    ap.add_argument("--untied", dest="tied", action="store_false")
+    ap.add_argument("--tied", action="store_true", help="one matrix for input and output")
     ap.add_argument("--layers", type=int, default=6)
     ap.add_argument("--length", type=int, default=256)
-    ap.add_argument("--decay-length", type=int, default=512)
+    ap.add_argument("--long-length", type=int, default=512)
     ap.add_argument("--muon-lr", type=float, default=0.02)
     ap.add_argument("--muon-decay", type=float, default=0.1)
-    ap.add_argument("--embd-lr", type=float, default=0.03)
-    ap.add_argument("--output-lr", type=float, default=0.003)
+    ap.add_argument("--embd-lr", type=float, default=0.2)
+    ap.add_argument("--output-lr", type=float, default=0.006)
     ap.add_argument("--norm-lr", type=float, default=0.003)
     ap.add_argument("--clip", type=float, default=1.0)
     ap.add_argument("--threads", type=int, default=1)
@@ -178,7 +180,7 @@ def main():
     recent, decaying, since = [], False, tokens
     first = step
     while True:
-        scale = 1.0
+        scale, length = 1.0, args.length
         if end:
             left = (end - time.time()) / (60 * args.decay_minutes)
             if left <= 0:
@@ -188,10 +190,11 @@ def main():
                 save(last, **state())
                 print("learning rate falls from step %d" % step, flush=True)
             scale = min(1.0, left)
+            if left * args.decay_minutes < args.long_minutes:
+                length = args.long_length
         elif step - first >= args.steps:
             break
         scale *= min(1.0, (step + 1) / 40)
-        length = args.decay_length if decaying else args.length
         batch = data.next(TOKENS_PER_STEP // CHUNK, length)
         micro = batch.split(2048 // length)
         total = 0.0
@@ -228,7 +231,7 @@ def main():
         save(os.path.join(run, "final.pt"), **state())
     else:
         save(last, **state())
-    p_held = held_out(cfg, p, held, args.decay_length if decaying else args.length)
+    p_held = held_out(cfg, p, held, args.long_length if decaying else args.length)
     print("end: step %d, %d tokens, held-out nats/token %.4f (average %.4f)" %
           (step, tokens, p_held, held_out(cfg, ema, held, args.length)), flush=True)
 
