@@ -222,6 +222,7 @@ struct job {
 	uint64_t stream, pc;
 	uint64_t seqno, regs;
 	uint64_t cycles;	/* active */
+	uint64_t blocked_ns;	/* spent in semaphore waits that ended */
 	uint64_t progress;
 	uint64_t r[NPU_SCALARS];
 	uint32_t stream_size, commands, budget_us, cookie;
@@ -253,7 +254,7 @@ struct queue {
 	struct fault fault;
 
 	enum block block;
-	uint64_t block_ns;	/* when the present wait began; 0 = none */
+	uint64_t block_ns;	/* when the present semaphore wait began; 0 = none */
 	uint64_t sem_check_ns;	/* next look at the semaphore */
 	uint64_t hung_ns;	/* when the command hung */
 	uint8_t block_engine;	/* NPU_ENGINE_* that hangs or is waited for */
@@ -286,6 +287,7 @@ enum run {
 	RUN_BLOCKED,		/* q->block says why */
 	RUN_FAULT,
 	RUN_FATAL,
+	RUN_GONE,
 };
 
 uint32_t queue_state(struct npu_model *m, struct queue *q);
@@ -297,6 +299,7 @@ bool queue_runnable(struct npu_model *m, struct queue *q);
 void queue_fault(struct npu_model *m, struct queue *q, const struct fault *f);
 void queue_unblock_slot(struct npu_model *m, uint32_t slot);
 void queue_unblock_sems(struct npu_model *m);
+void queue_end_wait(struct npu_model *m, struct queue *q);
 void queue_release_engine(struct npu_model *m, struct queue *q);
 static inline bool queue_live(const struct queue *q)
 {
@@ -396,6 +399,8 @@ struct npu_model {
 	uint64_t timer_latch;		/* TIMER of the register read under way */
 	uint32_t current;		/* queue that last had the engines; NO_QUEUE */
 	uint32_t last_rr[4];		/* per level: queue served last */
+	_Atomic uint32_t engine_hung[NPU_ENGINES];	/* A: queue whose command hangs there, or NO_QUEUE */
+	uint64_t hang_cycles[NPU_ENGINES + 1];	/* of hangs that ended, not yet in the counters */
 	bool slot_pending;		/* some slot's command waits for the token */
 	_Atomic bool sem_signalled;	/* A */
 	bool clock, power, gone, gone_forever, fatal, resetting, reset_failed, reset_pending, reset_stuck;
@@ -410,7 +415,6 @@ struct npu_model {
 	_Atomic uint64_t now;		/* A: device time, core cycles */
 	uint64_t engine_free[NPU_ENGINES];
 	uint64_t dram_free;
-	uint32_t engine_hung[NPU_ENGINES];	/* queue whose command hangs there, or NO_QUEUE */
 	struct hazards *hazards;
 
 	/* A: counters. */

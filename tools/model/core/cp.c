@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * The command processor: jobs, packets, register operands, control commands.
+ * The command processor: jobs, packets, register operands.
  *
  * Commands execute here one after the other, in program order, which is always
  * a legal order. How they overlap on the three engines is a matter of device
  * time: m->now is when the next packet of the running queue issues; token[]
  * and drain are when what was issued ends.
  */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core.h"
+#include "cp.h"
 
 /* ---- Device time ------------------------------------------------------------- */
 
@@ -34,7 +32,7 @@ void cp_drain(struct npu_model *m, struct queue *q)
 }
 
 /* When every token of @mask is zero. */
-static uint64_t tokens_clear(const struct queue *q, uint32_t mask, uint64_t t)
+uint64_t cp_tokens_clear(const struct queue *q, uint32_t mask, uint64_t t)
 {
 	while (mask) {
 		unsigned int i = (unsigned int)__builtin_ctz(mask);
@@ -61,7 +59,7 @@ static enum run fault(struct queue *q, struct fault *f, uint8_t code, uint64_t a
 }
 
 /* About the packet in q->packet, at q->job.pc. */
-static enum run packet_fault(struct queue *q, struct fault *f, uint8_t code, uint64_t addr)
+enum run cp_packet_fault(struct queue *q, struct fault *f, uint8_t code, uint64_t addr)
 {
 	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
 
@@ -72,16 +70,21 @@ static enum run packet_fault(struct queue *q, struct fault *f, uint8_t code, uin
 	return RUN_FAULT;
 }
 
-static enum run access_fault(struct queue *q, struct fault *f, const struct xlate *x)
+enum run cp_access_fault(struct queue *q, struct fault *f, const struct xlate *x)
 {
 	if (x->code == NPU_FAULT_INTERNAL)
 		return RUN_FATAL;
-	packet_fault(q, f, x->code, x->addr);
+	cp_packet_fault(q, f, x->code, x->addr);
 	f->write = x->write;
 	return RUN_FAULT;
 }
 
-static enum run blocked(struct queue *q, enum block why)
+bool cp_engine_hung(struct npu_model *m, unsigned int engine)
+{
+	return atomic_load_explicit(&m->engine_hung[engine], memory_order_relaxed) != NO_QUEUE;
+}
+
+enum run cp_stop(struct queue *q, enum block why)
 {
 	q->stop = why;
 	return RUN_BLOCKED;
@@ -103,7 +106,7 @@ static enum run ring_ptr(struct npu_model *m, struct queue *q, uint64_t addr, si
 		*out = addr >> m->cfg.bus_bits ? NULL : bus_ptr(&m->bus, addr, len, write);
 	} else {
 		if (mmu_locked(s, addr, len))
-			return blocked(q, BLOCK_LOCK);
+			return cp_stop(q, BLOCK_LOCK);
 		*out = mmu_page(m, s, addr, write, &x);
 		if (!*out && x.code == NPU_FAULT_INTERNAL)
 			return RUN_FATAL;
@@ -165,7 +168,7 @@ static enum run load_regs(struct npu_model *m, struct queue *q, struct fault *f)
 	struct xlate x;
 
 	if (len && mmu_locked(s, q->job.regs, len))
-		return blocked(q, BLOCK_LOCK);
+		return cp_stop(q, BLOCK_LOCK);
 	if (len && mmu_read(m, s, q->job.regs, q->job.r, len, &x)) {
 		if (x.code == NPU_FAULT_INTERNAL)
 			return RUN_FATAL;
@@ -231,7 +234,7 @@ static enum run fetch_bytes(struct npu_model *m, struct queue *q, uint64_t va, v
 		return RUN_MORE;
 	}
 	if (mmu_locked(s, va, len))
-		return blocked(q, BLOCK_LOCK);
+		return cp_stop(q, BLOCK_LOCK);
 	if (mmu_read(m, s, va, buf, len, &x)) {
 		if (x.code == NPU_FAULT_INTERNAL)
 			return RUN_FATAL;
@@ -263,17 +266,12 @@ static enum run fetch_packet(struct npu_model *m, struct queue *q, struct fault 
 	len = c->len * NPU_PACKET_ALIGN;
 	if (len < sizeof(*c) + c->nregops * sizeof(struct npu_regop) || len > NPU_PACKET_MAX ||
 	    c->rsvd[0] | c->rsvd[1] | c->rsvd[2] || (c->signal >= NPU_TOKENS && c->signal != NPU_NO_TOKEN))
-		return packet_fault(q, f, NPU_FAULT_ENCODING, q->job.pc);
+		return cp_packet_fault(q, f, NPU_FAULT_ENCODING, q->job.pc);
 	if (len > left)
-		return packet_fault(q, f, NPU_FAULT_STREAM, q->job.pc);
+		return cp_packet_fault(q, f, NPU_FAULT_STREAM, q->job.pc);
 	if (len == sizeof(*c))
 		return RUN_MORE;
 	return fetch_bytes(m, q, q->job.pc + sizeof(*c), q->packet + sizeof(*c) / 4, len - sizeof(*c), f);
-}
-
-static bool reg_none(uint8_t r)
-{
-	return r == NPU_NO_REG;
 }
 
 /* field += R[ra] * sa + R[rb] * sb, for each register operand; @len: bytes before them. */
@@ -292,7 +290,7 @@ static enum run apply_regops(struct queue *q, unsigned int len, unsigned int n, 
 		    off < sizeof(struct npu_cmd) || off + size > len ||
 		    (!reg_none(op->ra) && op->ra >= NPU_SCALARS) || (!reg_none(op->rb) && op->rb >= NPU_SCALARS) ||
 		    (max && !reg_none(op->rb)))
-			return packet_fault(q, f, NPU_FAULT_ENCODING, q->job.pc);
+			return cp_packet_fault(q, f, NPU_FAULT_ENCODING, q->job.pc);
 		if (size == 8) {
 			memcpy(&v, base + off, 8);
 		} else {
@@ -304,7 +302,7 @@ static enum run apply_regops(struct queue *q, unsigned int len, unsigned int n, 
 		if (!reg_none(op->rb))
 			v += q->job.r[op->rb] * (uint64_t)op->sb;
 		if ((max && v > (uint64_t)op->sb) || (size == 4 && v > UINT32_MAX))
-			return packet_fault(q, f, NPU_FAULT_OPERAND_ILLEGAL, v);
+			return cp_packet_fault(q, f, NPU_FAULT_OPERAND_ILLEGAL, v);
 		if (size == 8) {
 			memcpy(base + off, &v, 8);
 		} else {
@@ -313,504 +311,6 @@ static enum run apply_regops(struct queue *q, unsigned int len, unsigned int n, 
 		}
 	}
 	return RUN_MORE;
-}
-
-/* ---- Control commands ------------------------------------------------------------------------ */
-
-static enum run encoding(struct queue *q, struct fault *f)
-{
-	return packet_fault(q, f, NPU_FAULT_ENCODING, q->job.pc);
-}
-
-static bool zero(const uint8_t *p, unsigned int n)
-{
-	while (n--)
-		if (*p++)
-			return false;
-	return true;
-}
-
-static enum run jump(struct queue *q, int64_t offset, struct fault *f)
-{
-	uint64_t target = q->job.pc + (uint64_t)offset;
-
-	/* One past the end is out, too: the next fetch would leave the stream. */
-	if (target % NPU_PACKET_ALIGN)
-		return encoding(q, f);
-	if (target - q->job.stream >= q->job.stream_size)
-		return packet_fault(q, f, NPU_FAULT_STREAM, target);
-	q->job.pc = target;
-	return RUN_MORE;
-}
-
-static uint64_t alu(unsigned int op, uint64_t a, uint64_t b)
-{
-	switch (op) {
-	case NPU_ALU_ADD:
-		return a + b;
-	case NPU_ALU_SUB:
-		return a - b;
-	case NPU_ALU_MUL:
-		return a * b;
-	case NPU_ALU_AND:
-		return a & b;
-	case NPU_ALU_OR:
-		return a | b;
-	case NPU_ALU_XOR:
-		return a ^ b;
-	case NPU_ALU_SHL:
-		return a << (b & 63);
-	case NPU_ALU_SHR:
-		return a >> (b & 63);
-	case NPU_ALU_MIN:
-		return a < b ? a : b;
-	case NPU_ALU_MAX:
-		return a > b ? a : b;
-	case NPU_ALU_UDIV:
-		return b ? a / b : UINT64_MAX;
-	default:
-		return b ? a % b : a;
-	}
-}
-
-static bool condition(unsigned int cond, uint64_t a, uint64_t b)
-{
-	switch (cond) {
-	case NPU_COND_EQ:
-		return a == b;
-	case NPU_COND_NE:
-		return a != b;
-	case NPU_COND_LTU:
-		return a < b;
-	case NPU_COND_GEU:
-		return a >= b;
-	case NPU_COND_LT:
-		return (int64_t)a < (int64_t)b;
-	case NPU_COND_GE:
-		return (int64_t)a >= (int64_t)b;
-	default:
-		return true;
-	}
-}
-
-static enum run do_set(struct queue *q, struct fault *f)
-{
-	const struct npu_cmd_set *c = (const struct npu_cmd_set *)q->packet;
-
-	if (c->rd >= NPU_SCALARS || !zero(c->rsvd, sizeof(c->rsvd)))
-		return encoding(q, f);
-	q->job.r[c->rd] = c->imm;
-	return RUN_MORE;
-}
-
-static enum run do_alu(struct queue *q, struct fault *f)
-{
-	const struct npu_cmd_alu *c = (const struct npu_cmd_alu *)q->packet;
-
-	if (c->op >= NPU_ALU_COUNT || c->rd >= NPU_SCALARS || c->ra >= NPU_SCALARS ||
-	    (!reg_none(c->rb) && c->rb >= NPU_SCALARS) || !zero(c->rsvd, sizeof(c->rsvd)))
-		return encoding(q, f);
-	q->job.r[c->rd] = alu(c->op, q->job.r[c->ra], reg_none(c->rb) ? c->imm : q->job.r[c->rb]);
-	return RUN_MORE;
-}
-
-static enum run do_branch(struct queue *q, uint64_t *next, struct fault *f)
-{
-	const struct npu_cmd_branch *c = (const struct npu_cmd_branch *)q->packet;
-	bool loop = c->cmd.opcode == NPU_CMD_LOOP, take;
-	uint64_t pc = q->job.pc;
-	enum run r;
-
-	if (c->ra >= NPU_SCALARS || c->rsvd)
-		return encoding(q, f);
-	if (loop) {
-		if (c->cond || !reg_none(c->rb) || c->imm)
-			return encoding(q, f);
-		take = --q->job.r[c->ra] != 0;
-	} else {
-		if (c->cond >= NPU_COND_COUNT || (!reg_none(c->rb) && c->rb >= NPU_SCALARS))
-			return encoding(q, f);
-		take = condition(c->cond, q->job.r[c->ra], reg_none(c->rb) ? c->imm : q->job.r[c->rb]);
-	}
-	if (!take)
-		return c->offset % (int)NPU_PACKET_ALIGN ? encoding(q, f) : RUN_MORE;
-	r = jump(q, c->offset, f);
-	*next = q->job.pc;
-	q->job.pc = pc;
-	return r;
-}
-
-/* Host pointer of a small, naturally aligned datum of a control command. */
-static enum run datum(struct npu_model *m, struct queue *q, uint64_t addr, size_t len, bool write, uint8_t **out,
-		      struct fault *f)
-{
-	struct slot *s = &m->slot[q->slot];
-	struct xlate x;
-	uint64_t arg;
-
-	if (mmu_locked(s, addr, len))
-		return blocked(q, BLOCK_LOCK);
-	x.addr = addr;
-	x.write = write;
-	if (inject_hit(m, NPU_INJECT_PAGE_FAULT, (int)q->index, false, &arg)) {
-		x.code = NPU_FAULT_TRANSLATION;
-		return access_fault(q, f, &x);
-	}
-	if (inject_hit(m, NPU_INJECT_ECC, (int)q->index, false, &arg)) {
-		x.code = NPU_FAULT_ECC;
-		return access_fault(q, f, &x);
-	}
-	*out = mmu_page(m, s, addr, write, &x);
-	return *out ? RUN_MORE : access_fault(q, f, &x);
-}
-
-static enum run do_mem(struct npu_model *m, struct queue *q, struct fault *f)
-{
-	const struct npu_cmd_mem *c = (const struct npu_cmd_mem *)q->packet;
-	bool store = c->cmd.opcode == NPU_CMD_STORE;
-	uint8_t *p;
-	enum run r;
-
-	if (c->reg >= NPU_SCALARS || !zero(c->rsvd, sizeof(c->rsvd)) || (c->size != 4 && c->size != 8) ||
-	    (c->flags & ~NPU_MEM_SIGNED) || (c->flags && (store || c->size == 8)))
-		return encoding(q, f);
-	if (c->addr % c->size)
-		return packet_fault(q, f, NPU_FAULT_OPERAND_ILLEGAL, c->addr);
-	r = datum(m, q, c->addr, c->size, store, &p, f);
-	if (r != RUN_MORE)
-		return r;
-	if (store && c->size == 8)
-		__atomic_store_n((uint64_t *)p, q->job.r[c->reg], __ATOMIC_RELEASE);
-	else if (store)
-		__atomic_store_n((uint32_t *)p, (uint32_t)q->job.r[c->reg], __ATOMIC_RELEASE);
-	else if (c->size == 8)
-		q->job.r[c->reg] = __atomic_load_n((uint64_t *)p, __ATOMIC_ACQUIRE);
-	else if (c->flags & NPU_MEM_SIGNED)
-		q->job.r[c->reg] = (uint64_t)(int64_t)__atomic_load_n((int32_t *)p, __ATOMIC_ACQUIRE);
-	else
-		q->job.r[c->reg] = __atomic_load_n((uint32_t *)p, __ATOMIC_ACQUIRE);
-	count(store ? &m->cnt_write : &m->cnt_read, c->size);
-	return RUN_MORE;
-}
-
-static enum run do_sem(struct npu_model *m, struct queue *q, struct fault *f)
-{
-	const struct npu_cmd_sem *c = (const struct npu_cmd_sem *)q->packet;
-	bool wait = c->cmd.opcode == NPU_CMD_SEM_WAIT;
-	uint64_t old;
-	uint8_t *p;
-	enum run r;
-
-	if (q->mode != NPU_QC_MODE_USER)
-		return packet_fault(q, f, NPU_FAULT_MODE, q->job.pc);
-	if (c->addr % 8)
-		return packet_fault(q, f, NPU_FAULT_OPERAND_ILLEGAL, c->addr);
-	r = datum(m, q, c->addr, 8, !wait, &p, f);
-	if (r != RUN_MORE)
-		return r;
-	old = __atomic_load_n((uint64_t *)p, __ATOMIC_ACQUIRE);
-	if (wait) {
-		if (old < c->value)
-			return blocked(q, BLOCK_SEM);
-		q->block_ns = 0;
-		return RUN_MORE;
-	}
-	while (old < c->value &&
-	       !__atomic_compare_exchange_n((uint64_t *)p, &old, c->value, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
-		;
-	atomic_store_explicit(&m->sem_signalled, true, memory_order_relaxed);
-	atomic_store_explicit(&m->attention, true, memory_order_relaxed);
-	return RUN_MORE;
-}
-
-static enum run do_timestamp(struct npu_model *m, struct queue *q, struct fault *f)
-{
-	const struct npu_cmd_timestamp *c = (const struct npu_cmd_timestamp *)q->packet;
-	struct slot *s = &m->slot[q->slot];
-	struct npu_timestamp t = { 0 };
-	struct xlate x;
-	uint8_t *p;
-	enum run r;
-
-	if (c->rsvd)
-		return encoding(q, f);
-	if (c->addr % 8)
-		return packet_fault(q, f, NPU_FAULT_OPERAND_ILLEGAL, c->addr);
-	if (mmu_locked(s, c->addr, sizeof(t)))
-		return blocked(q, BLOCK_LOCK);
-	/* It may cross a page: both must be writable before anything is written. */
-	r = datum(m, q, c->addr, 8, true, &p, f);
-	if (r != RUN_MORE)
-		return r;
-	if (!mmu_page(m, s, c->addr + sizeof(t) - 1, true, &x)) {
-		x.addr &= ~(PAGE_SIZE - 1);
-		return access_fault(q, f, &x);
-	}
-	t.timer = time_ticks(m);
-	t.cycles = counter(&q->active_cycles) + q->cycles_base;
-	t.commands = counter(&q->commands);
-	if (mmu_write(m, s, c->addr, &t, sizeof(t), &x))
-		return access_fault(q, f, &x);
-	count(&m->cnt_write, sizeof(t));
-	return RUN_MORE;
-}
-
-static enum run do_progress(struct npu_model *m, struct queue *q, struct fault *f)
-{
-	const struct npu_cmd_progress *c = (const struct npu_cmd_progress *)q->packet;
-
-	if ((c->flags & ~NPU_PROGRESS_IRQ) || c->rsvd)
-		return encoding(q, f);
-	atomic_store_explicit(&q->progress, c->value, memory_order_release);
-	if (c->flags & NPU_PROGRESS_IRQ) {
-		pthread_mutex_lock(&m->lock);
-		irq_raise(m, IRQ_EVENT, 1u << q->index);
-		core_unlock(m);
-	}
-	return RUN_MORE;
-}
-
-static const uint8_t control_size[] = {
-	[NPU_CMD_NOP] = sizeof(struct npu_cmd),
-	[NPU_CMD_END] = sizeof(struct npu_cmd),
-	[NPU_CMD_BARRIER] = sizeof(struct npu_cmd),
-	[NPU_CMD_SET] = sizeof(struct npu_cmd_set),
-	[NPU_CMD_ALU] = sizeof(struct npu_cmd_alu),
-	[NPU_CMD_LOAD] = sizeof(struct npu_cmd_mem),
-	[NPU_CMD_STORE] = sizeof(struct npu_cmd_mem),
-	[NPU_CMD_BRANCH] = sizeof(struct npu_cmd_branch),
-	[NPU_CMD_LOOP] = sizeof(struct npu_cmd_branch),
-	[NPU_CMD_SEM_SIGNAL] = sizeof(struct npu_cmd_sem),
-	[NPU_CMD_SEM_WAIT] = sizeof(struct npu_cmd_sem),
-	[NPU_CMD_TIMESTAMP] = sizeof(struct npu_cmd_timestamp),
-	[NPU_CMD_PROGRESS] = sizeof(struct npu_cmd_progress),
-	[NPU_CMD_TRAP] = sizeof(struct npu_cmd_trap),
-};
-
-static enum run control(struct npu_model *m, struct queue *q, unsigned int len, uint64_t *next, struct fault *f)
-{
-	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
-	uint64_t latency = 0;
-	enum run r = RUN_MORE;
-
-	if (c->opcode >= sizeof(control_size))
-		return packet_fault(q, f, NPU_FAULT_OPCODE_ILLEGAL, q->job.pc);
-	if (len != control_size[c->opcode])
-		return encoding(q, f);
-	cp_advance(m, q, tokens_clear(q, c->wait, counter(&m->now)));
-	switch (c->opcode) {
-	case NPU_CMD_NOP:
-		break;
-	case NPU_CMD_END:
-		q->job.phase = PHASE_DONE;
-		/* fall through */
-	case NPU_CMD_BARRIER:
-		cp_drain(m, q);
-		break;
-	case NPU_CMD_SET:
-		r = do_set(q, f);
-		break;
-	case NPU_CMD_ALU:
-		r = do_alu(q, f);
-		break;
-	case NPU_CMD_LOAD:
-		latency = ns_to_cycles(m, m->cfg.dram_latency_ns);
-		/* fall through */
-	case NPU_CMD_STORE:
-		r = do_mem(m, q, f);
-		break;
-	case NPU_CMD_BRANCH:
-	case NPU_CMD_LOOP:
-		r = do_branch(q, next, f);
-		break;
-	case NPU_CMD_SEM_SIGNAL:
-	case NPU_CMD_SEM_WAIT:
-		r = do_sem(m, q, f);
-		break;
-	case NPU_CMD_TIMESTAMP:
-		r = do_timestamp(m, q, f);
-		break;
-	case NPU_CMD_PROGRESS:
-		r = do_progress(m, q, f);
-		break;
-	default:
-		r = packet_fault(q, f, NPU_FAULT_TRAP, ((const struct npu_cmd_trap *)q->packet)->code);
-		break;
-	}
-	if (r == RUN_MORE) {
-		if (m->hazards)
-			hazards_check(m, q, q->packet, NPU_ENGINE_CONTROL, counter(&m->now), counter(&m->now) + 1);
-		cp_advance(m, q, counter(&m->now) + m->cfg.control_cycles + latency);
-	}
-	return r;
-}
-
-/* ---- Tensor operations ----------------------------------------------------------------------------- */
-
-static struct npu_model *env_model(struct npu_op_env *env)
-{
-	return (struct npu_model *)((char *)env - offsetof(struct npu_model, env));
-}
-
-static void env_fault(struct npu_model *m, uint8_t code, uint64_t addr, bool write, unsigned int operand)
-{
-	struct queue *q = m->env_queue;
-	uint8_t engine = m->env_fault->engine;
-
-	packet_fault(q, m->env_fault, code, addr);
-	m->env_fault->engine = engine;
-	m->env_fault->write = write;
-	m->env_fault->operand = (uint8_t)operand;
-}
-
-static void *env_map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand)
-{
-	struct npu_model *m = env_model(env);
-	struct slot *s = &m->slot[m->env_queue->slot];
-	bool write = access & NPU_OP_WRITE;
-	struct xlate x;
-	void *p;
-
-	if (!len)
-		return m->env_queue->packet;	/* never dereferenced */
-	if (m->env_inject) {
-		if (!(access & NPU_OP_PROBE)) {
-			env_fault(m, m->env_inject, va, write, operand);
-			m->env_inject = 0;
-		}
-		return NULL;
-	}
-	p = view_map(m, s, &m->bounces, va, len, write, &x);
-	if (!p && !(access & NPU_OP_PROBE))
-		env_fault(m, x.code, x.addr, write, operand);
-	return p;
-}
-
-static int env_illegal(struct npu_op_env *env, unsigned int operand, uint64_t addr)
-{
-	env_fault(env_model(env), NPU_FAULT_OPERAND_ILLEGAL, addr, false, operand);
-	return -EFAULT;
-}
-
-static void *env_scratch(struct npu_op_env *env, size_t size)
-{
-	struct npu_model *m = env_model(env);
-
-	if (size > m->scratch_size) {
-		size_t room = (size + 65535) & ~(size_t)65535;
-
-		free(m->scratch);
-		m->scratch = aligned_alloc(64, room);
-		m->scratch_size = m->scratch ? room : 0;
-	}
-	return m->scratch;
-}
-
-void cp_env_init(struct npu_model *m)
-{
-	m->env.map = env_map;
-	m->env.illegal = env_illegal;
-	m->env.scratch = env_scratch;
-}
-
-/* Whether a command touches what its slot has locked. */
-static bool stalled(const struct slot *s, const void *packet)
-{
-	struct span span[MAX_SPANS];
-	unsigned int n;
-
-	if (!s->locked)
-		return false;
-	n = packet_spans(packet, span);
-	while (n--)
-		if (span[n].first <= s->lock_last && span[n].last >= s->lock_first)
-			return true;
-	return false;
-}
-
-static enum run execute(struct npu_model *m, struct queue *q, const struct npu_op_plan *plan, struct fault *f)
-{
-	uint64_t arg;
-	int r;
-
-	m->env_queue = q;
-	m->env_fault = f;
-	m->env_inject = 0;
-	memset(f, 0, sizeof(*f));
-	f->engine = plan->engine;
-	if (inject_hit(m, NPU_INJECT_PAGE_FAULT, (int)q->index, false, &arg))
-		m->env_inject = NPU_FAULT_TRANSLATION;
-	else if (inject_hit(m, NPU_INJECT_ECC, (int)q->index, false, &arg))
-		m->env_inject = NPU_FAULT_ECC;
-	r = npu_op_run(q->packet, &m->env);
-	if (m->bounces.count)
-		view_end(m, &m->slot[q->slot], &m->bounces, r == 0);
-	if (r == -ENOMEM || (r && f->code == NPU_FAULT_INTERNAL))
-		return RUN_FATAL;
-	if (r && !f->code)
-		return RUN_FATAL;	/* an operation that failed without saying why */
-	return r ? RUN_FAULT : RUN_MORE;
-}
-
-/* Device time and counters of a command that ran. */
-static enum run account(struct npu_model *m, struct queue *q, const struct npu_op_plan *plan, uint64_t issue,
-			struct fault *f)
-{
-	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
-	struct cost k;
-	uint64_t start, end;
-
-	timing_cost(&m->cfg, plan, &k);
-	end = timing_book(m, plan->engine, &k, issue, &start);
-	if (m->hazards)
-		hazards_check(m, q, q->packet, plan->engine, start, end);
-	cp_advance(m, q, start);
-	if (c->signal != NPU_NO_TOKEN && q->token[c->signal] < end)
-		q->token[c->signal] = end;
-	if (q->drain < end)
-		q->drain = end;
-	count(&m->cnt_macs, plan->macs);
-	count(&m->cnt_read, plan->bytes_read);
-	count(&m->cnt_write, plan->bytes_written);
-	count(&m->cnt_sram, k.sram_bytes);
-	if (q->watchdog_cycles && end - start > q->watchdog_cycles) {
-		packet_fault(q, f, NPU_FAULT_WATCHDOG, q->job.pc);
-		f->engine = plan->engine;
-		return RUN_FAULT;
-	}
-	return RUN_MORE;
-}
-
-static enum run tensor(struct npu_model *m, struct queue *q, unsigned int len, struct fault *f)
-{
-	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
-	struct npu_op_plan plan;
-	uint64_t issue;
-	enum run r;
-
-	npu_op_plan(q->packet, len, &m->limits, &plan);
-	if (plan.fault) {
-		packet_fault(q, f, plan.fault, q->job.pc);
-		f->operand = plan.operand;
-		if (plan.fault != NPU_FAULT_OPCODE_ILLEGAL)
-			f->engine = plan.engine;
-		return RUN_FAULT;
-	}
-	issue = tokens_clear(q, c->wait, counter(&m->now)) + m->cfg.control_cycles;
-	if (plan.empty) {
-		cp_advance(m, q, issue);
-		return RUN_MORE;
-	}
-	if (m->engine_hung[plan.engine] != NO_QUEUE) {
-		q->stop_engine = plan.engine;
-		return blocked(q, BLOCK_ENGINE);
-	}
-	if (stalled(&m->slot[q->slot], q->packet))
-		return blocked(q, BLOCK_LOCK);
-	r = execute(m, q, &plan, f);
-	if (r == RUN_MORE)
-		r = account(m, q, &plan, issue, f);
-	return r;
 }
 
 /* ---- One packet -------------------------------------------------------------------------------------- */
@@ -823,12 +323,20 @@ static enum run hang(struct npu_model *m, struct queue *q, unsigned int len)
 	q->stop_engine = NPU_ENGINE_CONTROL;
 	if (c->opcode >= NPU_OP_FIRST) {
 		npu_op_plan(q->packet, len, &m->limits, &plan);
-		if (!plan.fault && m->engine_hung[plan.engine] == NO_QUEUE)
+		if (!plan.fault && !cp_engine_hung(m, plan.engine))
 			q->stop_engine = plan.engine;
 	}
-	packet_fault(q, &q->stop_fault, NPU_FAULT_WATCHDOG, q->job.pc);
+	cp_packet_fault(q, &q->stop_fault, NPU_FAULT_WATCHDOG, q->job.pc);
 	q->stop_fault.engine = q->stop_engine;
-	return blocked(q, BLOCK_HUNG);
+	return cp_stop(q, BLOCK_HUNG);
+}
+
+static enum run gone(struct npu_model *m, uint64_t arg)
+{
+	pthread_mutex_lock(&m->lock);
+	m->gone_forever |= arg == 1;
+	pthread_mutex_unlock(&m->lock);
+	return RUN_GONE;
 }
 
 static bool over_budget(const struct queue *q)
@@ -853,18 +361,20 @@ static enum run step(struct npu_model *m, struct queue *q, struct fault *f)
 		if (r != RUN_MORE)
 			return r;
 	}
+	if (inject_hit(m, NPU_INJECT_GONE, (int)q->index, false, &arg))
+		return gone(m, arg);
 	if (inject_hit(m, NPU_INJECT_FATAL, (int)q->index, false, &arg))
 		return RUN_FATAL;
 	if (inject_hit(m, NPU_INJECT_HANG, (int)q->index, false, &arg))
 		return hang(m, q, len);
 	if (c->opcode >= NPU_OP_FIRST)
-		r = tensor(m, q, len, f);
+		r = cp_tensor(m, q, len, f);
 	else
-		r = control(m, q, len, &next, f);
+		r = cp_control(m, q, len, &next, f);
 	if (r != RUN_MORE)
 		return r;
 	if (over_budget(q))
-		return packet_fault(q, f, NPU_FAULT_BUDGET, q->job.pc);
+		return cp_packet_fault(q, f, NPU_FAULT_BUDGET, q->job.pc);
 	q->job.pc = next;
 	q->job.commands++;
 	count(&q->commands, 1);

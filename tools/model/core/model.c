@@ -97,10 +97,11 @@ void core_reset(struct npu_model *m)
 	for (uint32_t i = 0; i < m->cfg.slots; i++)
 		mmu_slot_reset(m, &m->slot[i]);
 	for (unsigned int e = 0; e < NPU_ENGINES; e++) {
-		m->engine_hung[e] = NO_QUEUE;
+		atomic_store_explicit(&m->engine_hung[e], NO_QUEUE, memory_order_relaxed);
 		m->engine_free[e] = now;
 		atomic_store_explicit(&m->cnt_engine[e], 0, memory_order_relaxed);
 	}
+	memset(m->hang_cycles, 0, sizeof(m->hang_cycles));
 	m->dram_free = now;
 	m->current = NO_QUEUE;
 	memset(m->last_rr, 0, sizeof(m->last_rr));
@@ -213,7 +214,7 @@ void npu_model_set_clock(struct npu_model *m, bool on)
 	core_lock(m);
 	if (m->clock != on) {
 		m->clock = on;
-		irq_raise(m, IRQ_GLOBAL, m->power ? NPU_IRQ_G_POWER : 0);
+		irq_raise(m, IRQ_GLOBAL, on && m->power ? NPU_IRQ_G_POWER : 0);
 		core_kick(m);
 	}
 	core_unlock(m);

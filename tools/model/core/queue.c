@@ -79,18 +79,13 @@ void queue_release_engine(struct npu_model *m, struct queue *q)
 	if (q->block != BLOCK_HUNG)
 		return;
 	cycles = ns_to_cycles(m, now - q->hung_ns);
-	if (!m->synchronous) {
-		/* In synchronous mode device time passed already. */
-		count(&m->cnt_cycles, cycles);
-		if (q->block_engine < NPU_ENGINES)
-			count(&m->cnt_engine[q->block_engine], cycles);
-	}
+	m->hang_cycles[q->block_engine] += cycles;
 	count(&q->active_cycles, cycles);
 	q->job.cycles += cycles;
 	q->block = BLOCK_NONE;
 	if (q->block_engine >= NPU_ENGINES)
 		return;
-	m->engine_hung[q->block_engine] = NO_QUEUE;
+	atomic_store_explicit(&m->engine_hung[q->block_engine], NO_QUEUE, memory_order_relaxed);
 	for (uint32_t i = 0; i < m->cfg.queues; i++) {
 		struct queue *o = &m->queue[i];
 
@@ -99,15 +94,21 @@ void queue_release_engine(struct npu_model *m, struct queue *q)
 	}
 }
 
+/* A semaphore wait is over, or interrupted: it counts against the job's limit. */
+void queue_end_wait(struct npu_model *m, struct queue *q)
+{
+	if (q->block_ns)
+		q->job.blocked_ns += time_ns(m) - q->block_ns;
+	q->block_ns = 0;
+}
+
 void queue_unblock_slot(struct npu_model *m, uint32_t slot)
 {
 	for (uint32_t i = 0; i < m->cfg.queues; i++) {
 		struct queue *q = &m->queue[i];
 
-		if (q->block == BLOCK_LOCK && q->slot == slot) {
+		if (q->block == BLOCK_LOCK && q->slot == slot)
 			q->block = BLOCK_NONE;
-			q->block_ns = 0;
-		}
 	}
 }
 
@@ -192,7 +193,7 @@ static bool suspend(struct npu_model *m, struct queue *q)
 	}
 	if (q->block == BLOCK_LOCK || q->block == BLOCK_ENGINE || q->block == BLOCK_SEM)
 		q->block = BLOCK_NONE;
-	q->block_ns = 0;
+	queue_end_wait(m, q);
 	if (q->coalesce_ns) {
 		q->coalesce_ns = 0;
 		irq_raise(m, IRQ_DONE, 1u << q->index);
@@ -288,7 +289,8 @@ void queue_command(struct npu_model *m, struct queue *q, uint32_t cmd)
 	if (q->pending && (cmd != NPU_QCMD_RESET || q->pending == NPU_QCMD_RESET))
 		return;
 	q->pending = cmd ? cmd : UINT32_MAX;
-	if (m->exec != q)
+	/* SUSPEND moves device time when it drains the engines. */
+	if (!m->exec || (m->exec != q && cmd != NPU_QCMD_SUSPEND))
 		finish(m, q);
 	core_kick(m);
 }

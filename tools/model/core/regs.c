@@ -40,7 +40,7 @@ static bool busy(const struct npu_model *m)
 	if (m->exec)
 		return true;
 	for (unsigned int e = 0; e < NPU_ENGINES; e++)
-		if (m->engine_hung[e] != NO_QUEUE)
+		if (atomic_load_explicit(&m->engine_hung[e], memory_order_relaxed) != NO_QUEUE)
 			return true;
 	return false;
 }

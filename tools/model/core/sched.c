@@ -140,6 +140,16 @@ static uint64_t hang_deadline(const struct npu_model *m, const struct queue *q, 
 	return min64(watchdog, budget);
 }
 
+/* BLOCK_US limits the waits of a job together. */
+static uint64_t wait_deadline(const struct queue *q)
+{
+	uint64_t limit = q->block_us * 1000ull;
+
+	if (!limit)
+		return NO_DEADLINE;
+	return q->block_ns + (limit > q->job.blocked_ns ? limit - q->job.blocked_ns : 0);
+}
+
 static uint64_t queue_deadline(const struct npu_model *m, const struct queue *q)
 {
 	uint64_t d = NO_DEADLINE;
@@ -152,7 +162,7 @@ static uint64_t queue_deadline(const struct npu_model *m, const struct queue *q)
 	if (q->block == BLOCK_HUNG)
 		d = min64(d, hang_deadline(m, q, &code));
 	if (q->block_ns)
-		d = min64(d, us_after(q->block_ns, q->block_us));
+		d = min64(d, wait_deadline(q));
 	if (q->block == BLOCK_SEM)
 		d = min64(d, q->sem_check_ns);
 	if (q->coalesce_ns)
@@ -194,7 +204,7 @@ static void queue_timers(struct npu_model *m, struct queue *q, uint64_t now)
 	}
 	if (q->block == BLOCK_HUNG && now >= hang_deadline(m, q, &code))
 		block_fault(m, q, code);
-	else if (q->block_ns && now >= us_after(q->block_ns, q->block_us))
+	else if (q->block_ns && now >= wait_deadline(q))
 		block_fault(m, q, NPU_FAULT_BLOCKED);
 	else if (q->block == BLOCK_SEM && now >= q->sem_check_ns)
 		q->block = BLOCK_NONE;
@@ -220,11 +230,21 @@ static bool may_run(const struct npu_model *m)
 	return m->clock && m->power && !m->gone && !m->fatal && !m->resetting && !m->cold_reset;
 }
 
-/* The lock is held again; takes over how the run ended. */
-static void run_ended(struct npu_model *m, struct queue *q, enum run r, const struct fault *f)
+/* The command at which the queue stopped never ends. */
+static void hang_begins(struct npu_model *m, struct queue *q)
 {
-	uint64_t now;
+	q->hung_ns = time_ns(m);
+	if (q->stop_engine < NPU_ENGINES)
+		atomic_store_explicit(&m->engine_hung[q->stop_engine], q->index, memory_order_relaxed);
+}
 
+/* The lock is held again; takes over how the run ended. */
+static void run_ended(struct npu_model *m, struct queue *q, enum run r, unsigned int done, const struct fault *f)
+{
+	bool waits = r == RUN_BLOCKED && q->stop == BLOCK_SEM;
+
+	if (done || (r != RUN_MORE && !waits))
+		queue_end_wait(m, q);
 	switch (r) {
 	case RUN_FAULT:
 		queue_fault(m, q, f);
@@ -233,17 +253,18 @@ static void run_ended(struct npu_model *m, struct queue *q, enum run r, const st
 		core_fatal(m, NPU_FAULT_INTERNAL);
 		break;
 	case RUN_BLOCKED:
-		now = time_ns(m);
 		q->block = q->stop;
 		q->block_engine = q->stop_engine;
-		if (q->stop == BLOCK_HUNG) {
-			q->hung_ns = now;
-			if (q->stop_engine < NPU_ENGINES)
-				m->engine_hung[q->stop_engine] = q->index;
-		} else if (q->stop != BLOCK_ENGINE && !q->block_ns) {
-			q->block_ns = now;
+		if (q->stop == BLOCK_HUNG)
+			hang_begins(m, q);
+		if (waits) {
+			q->sem_check_ns = time_ns(m) + SEM_POLL_NS;
+			if (!q->block_ns)
+				q->block_ns = time_ns(m);
 		}
-		q->sem_check_ns = now + SEM_POLL_NS;
+		break;
+	case RUN_GONE:
+		m->gone = true;
 		break;
 	default:
 		break;
@@ -272,12 +293,23 @@ static unsigned int run_queue(struct npu_model *m, struct queue *q, unsigned int
 	core_unlock(m);
 	r = cp_run(m, q, budget, &done, &f);
 	pthread_mutex_lock(&m->lock);
-	run_ended(m, q, r, &f);
+	run_ended(m, q, r, done, &f);
 	sched_account(m, q, counter(&m->now) - before);
 	m->exec = NULL;
 	if (m->waiters)
 		pthread_cond_broadcast(&m->quiet);
 	return done;
+}
+
+/* Counters belong to the token. */
+static void hang_counters(struct npu_model *m)
+{
+	for (unsigned int e = 0; e <= NPU_ENGINES; e++) {
+		count(&m->cnt_cycles, m->hang_cycles[e]);
+		if (e < NPU_ENGINES)
+			count(&m->cnt_engine[e], m->hang_cycles[e]);
+		m->hang_cycles[e] = 0;
+	}
 }
 
 /*
@@ -292,6 +324,7 @@ unsigned int sched_once(struct npu_model *m, unsigned int budget)
 	if (m->power) {
 		if (m->reset_pending)
 			core_reset_begin(m);
+		hang_counters(m);
 		sched_timers(m, time_ns(m));
 		mmu_run_pending(m);
 		queue_run_pending(m);

@@ -23,6 +23,14 @@ static uint64_t mac_rate(const struct config *c, unsigned int type)
 	}
 }
 
+/* bytes / (MB/s) in cycles of kHz: bytes * kHz * 1000 / (MB/s * 1000000) */
+static uint64_t dram_cycles(const struct config *c, uint64_t bytes)
+{
+	uint64_t per = (uint64_t)c->dram_mbps * 1000;
+
+	return (uint64_t)(((unsigned __int128)bytes * c->core_khz + per - 1) / per);
+}
+
 void timing_cost(const struct config *c, const struct npu_op_plan *p, struct cost *out)
 {
 	uint64_t moved = p->bytes_read + p->bytes_written;
@@ -42,8 +50,7 @@ void timing_cost(const struct config *c, const struct npu_op_plan *p, struct cos
 		break;
 	}
 	out->sram = div_up(out->sram_bytes, c->sram_bytes);
-	/* bytes / (MB/s) in cycles of kHz: bytes * kHz * 1000 / (MB/s * 1000000) */
-	out->dram = div_up(moved * c->core_khz, (uint64_t)c->dram_mbps * 1000);
+	out->dram = dram_cycles(c, moved);
 	out->latency = moved ? div_up((uint64_t)c->dram_latency_ns * c->core_khz, 1000000) : 0;
 }
 

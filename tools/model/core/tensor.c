@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+/* Tensor commands: their environment, execution, and place in device time. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cp.h"
+
+static struct npu_model *env_model(struct npu_op_env *env)
+{
+	return (struct npu_model *)((char *)env - offsetof(struct npu_model, env));
+}
+
+static void env_fault(struct npu_model *m, uint8_t code, uint64_t addr, bool write, unsigned int operand)
+{
+	struct queue *q = m->env_queue;
+	uint8_t engine = m->env_fault->engine;
+
+	cp_packet_fault(q, m->env_fault, code, addr);
+	m->env_fault->engine = engine;
+	m->env_fault->write = write;
+	m->env_fault->operand = (uint8_t)operand;
+}
+
+static void *env_map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand)
+{
+	struct npu_model *m = env_model(env);
+	struct slot *s = &m->slot[m->env_queue->slot];
+	bool write = access & NPU_OP_WRITE;
+	struct xlate x;
+	void *p;
+
+	if (!len)
+		return m->env_queue->packet;	/* never dereferenced */
+	if (m->env_inject) {
+		if (!(access & NPU_OP_PROBE)) {
+			env_fault(m, m->env_inject, va, write, operand);
+			m->env_inject = 0;
+		}
+		return NULL;
+	}
+	p = view_map(m, s, &m->bounces, va, len, write, &x);
+	if (!p && !(access & NPU_OP_PROBE))
+		env_fault(m, x.code, x.addr, write, operand);
+	return p;
+}
+
+static int env_illegal(struct npu_op_env *env, unsigned int operand, uint64_t addr)
+{
+	env_fault(env_model(env), NPU_FAULT_OPERAND_ILLEGAL, addr, false, operand);
+	return -EFAULT;
+}
+
+static void *env_scratch(struct npu_op_env *env, size_t size)
+{
+	struct npu_model *m = env_model(env);
+
+	if (size > m->scratch_size) {
+		size_t room = (size + 65535) & ~(size_t)65535;
+
+		free(m->scratch);
+		m->scratch = aligned_alloc(64, room);
+		m->scratch_size = m->scratch ? room : 0;
+	}
+	return m->scratch;
+}
+
+void cp_env_init(struct npu_model *m)
+{
+	m->env.map = env_map;
+	m->env.illegal = env_illegal;
+	m->env.scratch = env_scratch;
+}
+
+/* Whether a command touches what its slot has locked. */
+static bool stalled(const struct slot *s, const void *packet)
+{
+	struct span span[MAX_SPANS];
+	unsigned int n;
+
+	if (!s->locked)
+		return false;
+	n = packet_spans(packet, span);
+	while (n--)
+		if (span[n].first <= s->lock_last && span[n].last >= s->lock_first)
+			return true;
+	return false;
+}
+
+static enum run execute(struct npu_model *m, struct queue *q, const struct npu_op_plan *plan, struct fault *f)
+{
+	uint64_t arg;
+	int r;
+
+	m->env_queue = q;
+	m->env_fault = f;
+	m->env_inject = 0;
+	memset(f, 0, sizeof(*f));
+	f->engine = plan->engine;
+	if (inject_hit(m, NPU_INJECT_PAGE_FAULT, (int)q->index, false, &arg))
+		m->env_inject = NPU_FAULT_TRANSLATION;
+	else if (inject_hit(m, NPU_INJECT_ECC, (int)q->index, false, &arg))
+		m->env_inject = NPU_FAULT_ECC;
+	r = npu_op_run(q->packet, &m->env);
+	if (m->bounces.count)
+		view_end(m, &m->slot[q->slot], &m->bounces, r == 0);
+	if (r == -ENOMEM || (r && f->code == NPU_FAULT_INTERNAL))
+		return RUN_FATAL;
+	if (r && !f->code)
+		return RUN_FATAL;	/* an operation that failed without saying why */
+	return r ? RUN_FAULT : RUN_MORE;
+}
+
+/* Device time and counters of a command that ran. */
+static enum run account(struct npu_model *m, struct queue *q, const struct npu_op_plan *plan, uint64_t issue,
+			struct fault *f)
+{
+	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
+	struct cost k;
+	uint64_t start, end;
+
+	timing_cost(&m->cfg, plan, &k);
+	end = timing_book(m, plan->engine, &k, issue, &start);
+	if (m->hazards)
+		hazards_check(m, q, q->packet, plan->engine, start, end);
+	cp_advance(m, q, start);
+	if (c->signal != NPU_NO_TOKEN && q->token[c->signal] < end)
+		q->token[c->signal] = end;
+	if (q->drain < end)
+		q->drain = end;
+	count(&m->cnt_macs, plan->macs);
+	count(&m->cnt_read, plan->bytes_read);
+	count(&m->cnt_write, plan->bytes_written);
+	count(&m->cnt_sram, k.sram_bytes);
+	if (q->watchdog_cycles && end - start > q->watchdog_cycles) {
+		cp_packet_fault(q, f, NPU_FAULT_WATCHDOG, q->job.pc);
+		f->engine = plan->engine;
+		return RUN_FAULT;
+	}
+	return RUN_MORE;
+}
+
+enum run cp_tensor(struct npu_model *m, struct queue *q, unsigned int len, struct fault *f)
+{
+	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
+	struct npu_op_plan plan;
+	uint64_t issue;
+	enum run r;
+
+	npu_op_plan(q->packet, len, &m->limits, &plan);
+	if (plan.fault) {
+		cp_packet_fault(q, f, plan.fault, q->job.pc);
+		f->operand = plan.operand;
+		if (plan.fault != NPU_FAULT_OPCODE_ILLEGAL)
+			f->engine = plan.engine;
+		return RUN_FAULT;
+	}
+	issue = cp_tokens_clear(q, c->wait, counter(&m->now)) + m->cfg.control_cycles;
+	if (plan.empty) {
+		cp_advance(m, q, issue);
+		return RUN_MORE;
+	}
+	if (cp_engine_hung(m, plan.engine)) {
+		q->stop_engine = plan.engine;
+		return cp_stop(q, BLOCK_ENGINE);
+	}
+	if (stalled(&m->slot[q->slot], q->packet))
+		return cp_stop(q, BLOCK_LOCK);
+	r = execute(m, q, &plan, f);
+	if (r == RUN_MORE)
+		r = account(m, q, &plan, issue, f);
+	return r;
+}
