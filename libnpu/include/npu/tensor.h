@@ -19,14 +19,14 @@ NPU_API int npu_type_parse(const char *name);
 NPU_API uint32_t npu_type_block(unsigned int type);
 NPU_API uint32_t npu_type_bytes(unsigned int type);
 /* Bytes of @n contiguous elements; 0 when @n is not a multiple of the block, or on overflow. */
-NPU_API uint64_t npu_row_bytes(unsigned int type, uint64_t n);
+NPU_API uint64_t npu_type_row_bytes(unsigned int type, uint64_t n);
 
 /* "MATMUL", ...; NULL for an unknown opcode. */
 NPU_API const char *npu_op_name(unsigned int opcode);
 
 /*
  * Weights in 16-row tiles (NPU_LAYOUT_TILE16): convert @rows rows of @n elements, GGUF rows in @src, to tiles in @dst.
- * The size stays npu_row_bytes(type, n) times rows rounded up to 16; rows beyond the last are zero. -EINVAL: a type
+ * The size stays npu_type_row_bytes(type, n) times rows rounded up to 16; rows beyond the last are zero. -EINVAL: a type
  * without tiles, n not a multiple of the block. Source and destination must not overlap. Safe to call for
  * ranges of whole tiles from several threads.
  */
