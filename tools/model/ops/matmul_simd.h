@@ -166,22 +166,26 @@ INLINE vi byte_of(vi x, unsigned int i)
 	return vi_and(vi_srl(x, 8 * i), vi_set1(0xff));
 }
 
-/* Four scales (or minima) of 6 bits each, one per byte; the first four, then the last four. */
+/* 6-bit values of a Q4_K block column, one per byte: word 0 the scales, 1 the minima; four and four. */
+INLINE void load_6bit(const uint8_t *const tile[], unsigned int v, size_t col, unsigned int word, vi six[2])
+{
+	vi low = vi_load(lanes32(tile, v, col + Q4_K_SCALES + word * 64));
+	vi high = vi_load(lanes32(tile, v, col + Q4_K_SCALES + 2 * 64));
+
+	high = word ? nibbles_hi(high) : nibbles_lo(high);
+	six[0] = vi_and(low, vi_set1(0x3f3f3f3f));
+	six[1] = vi_or(high, vi_sll(vi_and(vi_srl(low, 6), vi_set1(0x03030303)), 4));
+}
+
 static uint8_t *pack_6bit(const uint8_t *const tile[], size_t col, unsigned int word, uint8_t *out)
 {
-	const size_t at = col + Q4_K_SCALES;
+	vi six[NV][2];
 
-	for (unsigned int j = 0; j < 8; j++) {
-		for (unsigned int v = 0; v < NV; v++) {
-			vi low = vi_load(lanes32(tile, v, at + word * 64));
-			vi high = vi_load(lanes32(tile, v, at + 2 * 64));
-			vi six = vi_and(low, vi_set1(0x3f3f3f3f));
-
-			high = word ? nibbles_hi(high) : nibbles_lo(high);
-			high = vi_or(high, vi_sll(vi_and(vi_srl(low, 6), vi_set1(0x03030303)), 4));
-			PUT(byte_of(j < 4 ? six : high, j % 4));
-		}
-	}
+	for (unsigned int v = 0; v < NV; v++)
+		load_6bit(tile, v, col, word, six[v]);
+	for (unsigned int j = 0; j < 8; j++)
+		for (unsigned int v = 0; v < NV; v++)
+			PUT(byte_of(six[v][j / 4], j % 4));
 	return out;
 }
 
@@ -583,6 +587,114 @@ INLINE void direct_q4_0(unsigned int mr, const uint8_t *const tile[], const int3
 	store_acc(mr, acc, f);
 }
 
+/* S over the 64 elements of chunk @c: two sub-blocks. */
+INLINE void q4_k_chunk(const uint8_t *const tile[], size_t col, const int32_t *g, unsigned int c, vi sc[NV][2],
+		       vi s[NV])
+{
+	vi lo[NV], hi[NV];
+
+	for (unsigned int v = 0; v < NV; v++)
+		lo[v] = hi[v] = vi_zero();
+	UNROLL for (unsigned int i = 0; i < 8; i++) {
+		vi a = vi_set1(g[c * 16 + i]), b = vi_set1(g[c * 16 + 8 + i]);
+
+		for (unsigned int v = 0; v < NV; v++) {
+			vi w = vi_load(lanes32(tile, v, col + Q4_K_QS + (c * 8 + i) * 64));
+
+			lo[v] = vi_dot_u(lo[v], nibbles_lo(w), a);
+			hi[v] = vi_dot_u(hi[v], nibbles_hi(w), b);
+		}
+	}
+	for (unsigned int v = 0; v < NV; v++) {
+		s[v] = vi_add(s[v], vi_mul(lo[v], byte_of(sc[v][c / 2], c % 2 * 2)));
+		s[v] = vi_add(s[v], vi_mul(hi[v], byte_of(sc[v][c / 2], c % 2 * 2 + 1)));
+	}
+}
+
+/* One row of x. */
+static void direct_q4_k(const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+{
+	vf f[1][NV];
+
+	zero_acc(1, f);
+	for (size_t col = 0; blocks; blocks--, col += 16 * 144, g += 73) {
+		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[72]));
+		vi six[NV][2], s[NV], t[NV];
+
+		for (unsigned int v = 0; v < NV; v++) {
+			load_6bit(tile, v, col, 0, six[v]);
+			s[v] = t[v] = vi_zero();
+		}
+		UNROLL for (unsigned int c = 0; c < 4; c++)
+			q4_k_chunk(tile, col, g, c, six, s);
+		for (unsigned int v = 0; v < NV; v++)
+			load_6bit(tile, v, col, 1, six[v]);
+		UNROLL for (unsigned int j = 0; j < 8; j++) {
+			vi asum = vi_set1(g[64 + j]);
+
+			for (unsigned int v = 0; v < NV; v++)
+				t[v] = vi_add(t[v], vi_mul(byte_of(six[v][j / 4], j % 4), asum));
+		}
+		for (unsigned int v = 0; v < NV; v++) {
+			f[0][v] = vf_fma(vf_from_vi(s[v]), vf_mul(load_scale(tile, v, col), da), f[0][v]);
+			f[0][v] = vf_fnma(vf_from_vi(t[v]), vf_mul(load_scale(tile, v, col + Q4_K_DMIN), da),
+					  f[0][v]);
+		}
+	}
+	store_acc(1, acc, f);
+}
+
+/* sc * (sums of 16) of the four quarters at half @h, first or second 16 of each quarter. */
+INLINE vi q6_k_part(const uint8_t *const tile[], unsigned int v, size_t col, const int32_t *g, unsigned int h,
+		    unsigned int second, vi sum)
+{
+	const unsigned int q0 = h * 32 + second * 4;	/* group of four k, in quarter 0 */
+	vi s[4];
+
+	UNROLL for (unsigned int q = 0; q < 4; q++)
+		s[q] = vi_set1(g[64 + h * 8 + q * 2 + second]);
+	UNROLL for (unsigned int i = 0; i < 4; i++) {
+		unsigned int l = second * 4 + i;
+		vi a = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + l) * 64));
+		vi b = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + 8 + l) * 64));
+		vi hi = vi_load(lanes32(tile, v, col + Q6_K_QH + (h * 8 + l) * 64));
+		const vi two = vi_set1(0x30303030);
+
+		s[0] = vi_dot_u(s[0], vi_or(nibbles_lo(a), vi_and(vi_sll(hi, 4), two)), vi_set1(g[q0 + i]));
+		s[1] = vi_dot_u(s[1], vi_or(nibbles_lo(b), vi_and(vi_sll(hi, 2), two)), vi_set1(g[q0 + 8 + i]));
+		s[2] = vi_dot_u(s[2], vi_or(nibbles_hi(a), vi_and(hi, two)), vi_set1(g[q0 + 16 + i]));
+		s[3] = vi_dot_u(s[3], vi_or(nibbles_hi(b), vi_and(vi_srl(hi, 2), two)), vi_set1(g[q0 + 24 + i]));
+	}
+	UNROLL for (unsigned int q = 0; q < 4; q++) {
+		unsigned int j = h * 8 + q * 2 + second;
+		vi sc = vi_load(lanes32(tile, v, col + Q6_K_SCALES + j / 4 * 64));
+
+		sum = vi_add(sum, vi_mul(s[q], vi_sra(vi_sll(sc, 24 - 8 * (j % 4)), 24)));
+	}
+	return sum;
+}
+
+static void direct_q6_k(const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+{
+	vf f[1][NV];
+
+	zero_acc(1, f);
+	for (size_t col = 0; blocks; blocks--, col += 16 * 210, g += 81) {
+		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[80]));
+
+		for (unsigned int v = 0; v < NV; v++) {
+			vi s = vi_zero();
+
+			for (unsigned int h = 0; h < 2; h++) {
+				s = q6_k_part(tile, v, col, g, h, 0, s);
+				s = q6_k_part(tile, v, col, g, h, 1, s);
+			}
+			f[0][v] = vf_fma(vf_from_vi(s), vf_mul(load_scale(tile, v, col), da), f[0][v]);
+		}
+	}
+	store_acc(1, acc, f);
+}
+
 INLINE void direct_float(unsigned int type, unsigned int mr, const uint8_t *const tile[], const float *g, uint32_t k,
 			 float *acc)
 {
@@ -633,6 +745,14 @@ static bool direct(unsigned int type, unsigned int mr, const uint8_t *const tile
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
+	case NPU_TYPE_Q4_K:
+		if (mr == 1)
+			direct_q4_k(tile, g, blocks, acc);
+		return mr == 1;
+	case NPU_TYPE_Q6_K:
+		if (mr == 1)
+			direct_q6_k(tile, g, blocks, acc);
+		return mr == 1;
 	default:
 		return false;
 	}
