@@ -13,6 +13,7 @@
 #include <linux/workqueue.h>
 
 #include <drm/drm_drv.h>
+#include <drm/drm_file.h>
 #include <drm/drm_gem.h>
 #include <drm/drm_gpuvm.h>
 #include <drm/gpu_scheduler.h>
@@ -30,7 +31,6 @@
 #define NPU_DRIVER_NODE		DRIVER_COMPUTE_ACCEL
 #define npu_file_open		accel_open
 #else
-#include <drm/drm_file.h>
 #define NPU_DRIVER_NODE		DRIVER_RENDER
 #define npu_file_open		drm_open
 #endif
@@ -129,15 +129,24 @@ static inline int npu_drm_sched_init(struct drm_gpu_scheduler *sched,
 #endif
 }
 
+/*
+ * Since 6.17, and in the 6.12 stable series since some release, there is a
+ * client id at the end: the type of the function says which it is.
+ */
+typedef int npu_sched_job_init_4(struct drm_sched_job *, struct drm_sched_entity *, u32, void *);
+typedef int npu_sched_job_init_5(struct drm_sched_job *, struct drm_sched_entity *, u32, void *,
+				 u64);
+
 static inline int npu_drm_sched_job_init(struct drm_sched_job *job,
 					 struct drm_sched_entity *entity, void *owner,
 					 struct drm_file *file)
 {
-#if NPU_KERNEL_BEFORE(6, 17)
-	return drm_sched_job_init(job, entity, 1, owner);
-#else
-	return drm_sched_job_init(job, entity, 1, owner, file->client_id);
-#endif
+	void *init = drm_sched_job_init;
+
+	if (__same_type(drm_sched_job_init, npu_sched_job_init_4))
+		return ((npu_sched_job_init_4 *)init)(job, entity, 1, owner);
+
+	return ((npu_sched_job_init_5 *)init)(job, entity, 1, owner, file->client_id);
 }
 
 #if NPU_KERNEL_BEFORE(6, 17)
