@@ -9,7 +9,7 @@ set -eu
 tree=$1 build=$2 cross=$3
 shift 3
 
-[ -e "$build/build.ninja" ] ||
+[ -e "$build/build.ninja" ] && [ ! "$cross" -nt "$build/build.ninja" ] ||
 	meson setup "$build" "$tree" --cross-file "$cross" --prefix=/usr \
 		--libdir=lib --buildtype=debugoptimized
 nice meson compile -C "$build" "$@"
