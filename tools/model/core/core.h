@@ -121,7 +121,8 @@ struct segment {
 	uint8_t *base;
 };
 
-#define WALK_CACHE	64u
+#define WALK_CACHE_LOG2	6
+#define WALK_CACHE	(1u << WALK_CACHE_LOG2)
 
 struct walk_entry {
 	uint64_t tag;		/* VA >> 21, plus one; 0 = empty */

@@ -91,7 +91,7 @@ static uint8_t read_entry(struct npu_model *m, uint64_t table, unsigned int inde
 
 static struct walk_entry *walk_slot(struct slot *s, uint64_t va)
 {
-	return &s->walks[(va >> LEAF_SHIFT) % WALK_CACHE];
+	return &s->walks[(va >> LEAF_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - WALK_CACHE_LOG2)];
 }
 
 /* Down from @level to the entry that maps @va; 0 or a fault code. */
