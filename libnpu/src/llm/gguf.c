@@ -323,13 +323,15 @@ static int place_tensors(struct parser *p)
 	for (i = 0; i < n; i++)
 		sorted[i] = &p->g->tensors[part->first_tensor + i];
 	qsort(sorted, n, sizeof(*sorted), compare_offset);
-	for (i = 0; i < n && !ret; i++) {
+	for (i = 0; i < n; i++) {
 		t = sorted[i];
 		if (base > part->size || t->offset > part->size - base || t->size > part->size - base - t->offset)
 			ret = gguf_fail(p, -EBADMSG, "tensor '%s' ends beyond the file (%llu bytes); the file is incomplete: fetch it again",
 					t->name, (unsigned long long)part->size);
 		else if (i + 1 < n && t->offset + t->size > sorted[i + 1]->offset)
 			ret = gguf_fail(p, -EBADMSG, "tensors '%s' and '%s' overlap", t->name, sorted[i + 1]->name);
+		if (ret)
+			break;
 		t->offset += base;
 		t->data = part->map + t->offset;
 	}
