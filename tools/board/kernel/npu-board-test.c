@@ -318,7 +318,8 @@ static int start_queue(struct board_test *t)
 	u32 state = NPU_QSTATE(rd(t, NPU_QC(0) + NPU_QC_STATUS));
 	int ret;
 
-	wr(t, NPU_IRQ_GLOBAL_EN, ~0u);
+	/* MMU commands are polled for; their interrupt would hide a lost one. */
+	wr(t, NPU_IRQ_GLOBAL_EN, NPU_IRQ_G_RESET_DONE | NPU_IRQ_G_FATAL);
 	wr(t, NPU_IRQ_DONE_EN, ~0u);
 	wr(t, NPU_IRQ_FAULT_EN, ~0u);
 

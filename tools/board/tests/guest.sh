@@ -108,7 +108,7 @@ test_faults() {
 	check 'hang: the queue can be reset' 'status=done *' "$(req reset-queue)"
 	recover hang
 
-	# The first interrupt of a job is that of the MMU command.
+	# The first event of a job is that of the MMU command.
 	inject irq-lost after=1
 	check 'irq-lost: the job ends without an interrupt' 'status=timeout *data=ok' "$(req job)"
 	hits irq-lost
