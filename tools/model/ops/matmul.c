@@ -45,8 +45,6 @@ struct mm_job {
 	uint32_t m0, rows;	/* the chunk */
 	uint32_t mr, groups;
 	size_t group_bytes;
-	const float *flat_x;	/* one row of x against w in rows: as F32, and */
-	struct worker_mem *flat;	/* quantised; NULL: packed into groups */
 	uint8_t *groups_at;
 	uint8_t *workers_at;	/* per worker: struct worker_mem */
 	size_t worker_bytes;
@@ -286,6 +284,18 @@ static void finish(const struct mm_job *j, uint32_t n0, uint32_t rows, const flo
 	}
 }
 
+/* Up to 16 rows from row @n, @blocks block columns from @b on, as a tile at @buf. */
+static void collect_tile(const struct mm_job *j, uint32_t n, uint32_t b, uint32_t blocks, uint8_t *buf)
+{
+	const struct npu_matmul *mm = j->mm;
+	const uint8_t *rows = (const uint8_t *)mm->w + n * mm->w_stride + b * j->bytes;
+
+	if (mm->n - n >= NPU_TILE_ROWS)
+		j->kern->collect(mm->w_type, rows, mm->w_stride, blocks, buf);
+	else
+		npu_rows_to_tiles(mm->w_type, mm->n - n, (uint64_t)blocks * j->len, rows, mm->w_stride, buf);
+}
+
 /*
  * The panel's tiles from block column @b on. Past the last row of w the last
  * tile stands in for the missing one.
@@ -306,10 +316,7 @@ static void tiles_at(const struct mm_job *j, uint32_t n0, uint32_t b, uint32_t b
 				  ((size_t)(n / NPU_TILE_ROWS) * j->blocks + b) * column;
 		} else {
 			tile[t] = buf + t * j->part * column;
-			npu_rows_to_tiles(mm->w_type, mm->n - n < NPU_TILE_ROWS ? mm->n - n : NPU_TILE_ROWS,
-					  (uint64_t)blocks * j->len,
-					  (const uint8_t *)mm->w + n * mm->w_stride + b * j->bytes, mm->w_stride,
-					  buf + t * j->part * column);
+			collect_tile(j, n, b, blocks, buf + t * j->part * column);
 		}
 	}
 }
@@ -333,27 +340,23 @@ static void packed_panel(const struct mm_job *j, uint32_t n0, const struct worke
 	}
 }
 
+/* Few rows of x: straight over tiles, whole ones or parts collected from rows. */
 static bool direct_panel(const struct mm_job *j, uint32_t n0, const struct worker_mem *mem)
 {
-	const uint8_t *tile[NPU_MM_PANEL_TILES];
+	uint32_t step = j->mm->w_layout == NPU_LAYOUT_TILE16 ? j->blocks : j->part;
+	size_t column = (size_t)group_values(j->class) * j->mr * 4;
 
-	if (j->groups > 1 || j->mr > j->kern->direct_mr || j->mm->w_layout != NPU_LAYOUT_TILE16)
+	if (j->groups > 1 || j->mr > j->kern->direct_mr)
 		return false;
-	tiles_at(j, n0, 0, j->blocks, NULL, tile);
-	return j->kern->direct(j->mm->w_type, j->mr, tile, j->groups_at, j->blocks, mem->acc);
-}
+	memset(mem->acc, 0, (size_t)j->mr * j->kern->panel_rows * sizeof(float));
+	for (uint32_t b = 0; b < j->blocks; b += step) {
+		uint32_t blocks = j->blocks - b < step ? j->blocks - b : step;
+		const uint8_t *tile[NPU_MM_PANEL_TILES];
 
-/* One row of x, w in rows. */
-static bool rows_panel(const struct mm_job *j, uint32_t n0, uint32_t rows, const struct worker_mem *mem)
-{
-	const struct npu_matmul *mm = j->mm;
-
-	if (!j->flat)
-		return false;
-	for (uint32_t n = 0; n < rows; n += NPU_TILE_ROWS)
-		j->kern->rows(mm->w_type, (const uint8_t *)mm->w + (n0 + n) * mm->w_stride, mm->w_stride,
-			      rows - n < NPU_TILE_ROWS ? rows - n : NPU_TILE_ROWS, mm->k, j->flat_x, j->flat->q,
-			      j->flat->d, j->flat->s16, mem->acc + n);
+		tiles_at(j, n0, b, blocks, mem->tile, tile);
+		if (!j->kern->direct(j->mm->w_type, j->mr, tile, j->groups_at + b * column, blocks, mem->acc))
+			return false;
+	}
 	return true;
 }
 
@@ -369,7 +372,7 @@ static void run_panels(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 		uint32_t n0 = (uint32_t)p * width;
 		uint32_t rows = j->mm->n - n0 < width ? j->mm->n - n0 : width;
 
-		if (!rows_panel(j, n0, rows, &mem) && !direct_panel(j, n0, &mem))
+		if (!direct_panel(j, n0, &mem))
 			packed_panel(j, n0, &mem);
 		finish(j, n0, rows, mem.acc);
 	}
@@ -384,28 +387,12 @@ static uint64_t panel_grain(const struct mm_job *j)
 	return by_bytes < by_macs ? by_bytes : by_macs;
 }
 
-/* One row of x against w in rows: widen and quantise it, if there is a kernel that takes it so. */
-static bool prepare_flat(struct mm_job *j, struct worker_mem *mem)
-{
-	if (j->rows > 1 || j->mm->w_layout != NPU_LAYOUT_ROWS || !j->kern->has_rows(j->mm->w_type))
-		return false;
-	worker_mem(j, 0, mem);
-	j->flat = mem;
-	j->flat_x = row_of_x(j, j->m0, mem->x);
-	if (j->class != NPU_MM_FLOAT)
-		j->kern->quantize(j->flat_x, j->mm->k, j->len, mem->q, mem->d, mem->s16);
-	return true;
-}
-
 static void run_chunk(struct mm_job *j, struct npu_pool *pool)
 {
 	uint64_t group_elements = (uint64_t)j->mr * j->mm->k + 1;
 	uint64_t panels = ((uint64_t)j->mm->n + j->kern->panel_rows - 1) / j->kern->panel_rows;
-	struct worker_mem flat;
 
-	j->flat = NULL;
-	if (!prepare_flat(j, &flat))
-		npu_pool_for(pool, j->groups, 65536 / group_elements + 1, pack_groups, j);
+	npu_pool_for(pool, j->groups, 65536 / group_elements + 1, pack_groups, j);
 	npu_pool_for(pool, panels, panel_grain(j), run_panels, j);
 }
 

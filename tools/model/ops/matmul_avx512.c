@@ -3,12 +3,6 @@
 #include "simd_avx512.h"
 #include "matmul_simd.h"
 
-static bool has_rows(unsigned int type)
-{
-	(void)type;
-	return false;
-}
-
 const struct npu_mm_kernels npu_mm_avx512 = {
 	.panel_rows = NV * VL,
 	.mr = { MR_F, MR_Q, MR_Q, MR_Q },
@@ -21,7 +15,7 @@ const struct npu_mm_kernels npu_mm_avx512 = {
 	.pack = pack,
 	.kernel = kernel,
 	.direct = direct,
-	.has_rows = has_rows,
+	.collect = collect,
 	.finish = finish,
 	.widen_f16 = widen_f16,
 };

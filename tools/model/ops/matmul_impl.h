@@ -58,17 +58,12 @@ struct npu_mm_kernels {
 	void (*kernel)(unsigned int type, unsigned int mr, const void *panel, const void *group, uint32_t blocks,
 		       float *acc);
 
-	/* The same straight from tiles, mr <= direct_mr; false: not for this type. */
+	/* The same straight from tiles, mr <= direct_mr; false: not for this type and mr. */
 	bool (*direct)(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *group,
 		       uint32_t blocks, float *acc);
 
-	/*
-	 * acc[rows] = w * x for up to 16 rows in the row layout and one x, F32 in
-	 * @x, or quantised; only types that has_rows() names.
-	 */
-	bool (*has_rows)(unsigned int type);
-	void (*rows)(unsigned int type, const uint8_t *w, size_t stride, unsigned int rows, uint32_t k, const float *x,
-		     const int8_t *q, const float *d, const int32_t *s16, float *acc);
+	/* 16 rows in the row layout to @blocks block columns of a tile. */
+	void (*collect)(unsigned int type, const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *tile);
 
 	/* dst[0..n) = finish(acc[0..n)): bias, accumulate, canonical NaN. */
 	void (*finish)(float *dst, const float *acc, const float *bias, bool accumulate, uint32_t n);

@@ -132,6 +132,114 @@ INLINE vf load_float(unsigned int type, const uint8_t *const tile[], unsigned in
 	return vf_load_bf16(lanes16(tile, v, k * 32));
 }
 
+/* ---- From rows to a tile ---------------------------------------------------------- */
+
+INLINE void collect_words(const uint8_t *rows, size_t stride, unsigned int bytes, uint8_t *out)
+{
+	UNROLL for (unsigned int i = 0; i < bytes; i += 16)
+		collect16(rows + i, stride, out + 16 * i);
+}
+
+/* One 16-bit value per row. */
+INLINE void collect_scales(const uint8_t *rows, size_t stride, uint8_t *out)
+{
+	UNROLL for (unsigned int r = 0; r < 16; r++)
+		memcpy(out + 2 * r, rows + r * stride, 2);
+}
+
+static void collect_q8_0(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
+{
+	for (; blocks; blocks--, rows += 34, out += 16 * 34) {
+		collect_scales(rows, stride, out);
+		collect_words(rows + 2, stride, 32, out + Q8_0_QS);
+	}
+}
+
+static void collect_q4_0(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
+{
+	for (; blocks; blocks--, rows += 18, out += 16 * 18) {
+		collect_scales(rows, stride, out);
+		collect_words(rows + 2, stride, 16, out + Q4_0_QS);
+	}
+}
+
+static void collect_q4_k(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
+{
+	for (; blocks; blocks--, rows += 144, out += 16 * 144) {
+		/* The first word of a block is d and dmin. */
+		collect_words(rows, stride, 144, out);
+		split_halves(out);
+	}
+}
+
+static void collect_q6_k(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
+{
+	for (; blocks; blocks--, rows += 210, out += 16 * 210) {
+		collect_scales(rows + 208, stride, out);
+		collect_words(rows + 192, stride, 16, out + Q6_K_SCALES);
+		collect_words(rows, stride, 128, out + Q6_K_QL);
+		collect_words(rows + 128, stride, 64, out + Q6_K_QH);
+	}
+}
+
+/*
+ * VL words of each of 16 rows. Strides of float rows are often large powers of
+ * two, so a cache line must be done with before its set is needed again.
+ */
+static void collect_vectors(const uint8_t *rows, size_t stride, uint8_t *out)
+{
+	for (unsigned int h = 0; h < TILE_VECTORS; h++, rows += VL * stride, out += VB) {
+		vf r[VL];
+
+		UNROLL for (unsigned int i = 0; i < VL; i++)
+			r[i] = vf_load((const float *)(rows + i * stride));
+		vf_transpose(r);
+		UNROLL for (unsigned int i = 0; i < VL; i++)
+			vf_store((float *)(out + 64 * i), r[i]);
+	}
+}
+
+/* F32, F16, BF16: returns how many of @k elements are done; the caller does the tail. */
+static uint32_t collect_float(unsigned int type, const uint8_t *rows, size_t stride, uint32_t k, uint8_t *out)
+{
+	const uint32_t step = type == NPU_TYPE_F32 ? VL : 2 * VL;
+	uint32_t i = 0;
+
+	for (; i + step <= k; i += step, rows += VB, out += 64 * VL) {
+		collect_vectors(rows, stride, out);
+		for (unsigned int j = 0; j < VL && type != NPU_TYPE_F32; j++)
+			split_halves(out + 64 * j);
+	}
+	return i;
+}
+
+/* 16 rows at @rows to a tile of @blocks block columns. */
+static void collect(unsigned int type, const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *tile)
+{
+	uint32_t done;
+	size_t size;
+
+	switch (type) {
+	case NPU_TYPE_Q8_0:
+		collect_q8_0(rows, stride, blocks, tile);
+		break;
+	case NPU_TYPE_Q4_0:
+		collect_q4_0(rows, stride, blocks, tile);
+		break;
+	case NPU_TYPE_Q4_K:
+		collect_q4_k(rows, stride, blocks, tile);
+		break;
+	case NPU_TYPE_Q6_K:
+		collect_q6_k(rows, stride, blocks, tile);
+		break;
+	default:
+		done = collect_float(type, rows, stride, blocks, tile);
+		size = type == NPU_TYPE_F32 ? 4 : 2;
+		npu_rows_to_tiles(type, NPU_TILE_ROWS, blocks - done, rows + done * size, stride,
+				  tile + NPU_TILE_ROWS * done * size);
+	}
+}
+
 /* ---- Packing of panels ------------------------------------------------------------ */
 
 #define PUT(vec)	(vi_store(out, vec), out += VB)
@@ -523,13 +631,6 @@ static void kernel(unsigned int type, unsigned int mr, const void *panel, const 
 
 /* ---- Kernels straight over tiles ------------------------------------------------------- */
 
-INLINE void zero_acc(unsigned int mr, vf f[][NV])
-{
-	UNROLL for (unsigned int r = 0; r < mr; r++)
-		for (unsigned int v = 0; v < NV; v++)
-			f[r][v] = vf_zero();
-}
-
 INLINE void load_scales(const uint8_t *const tile[], size_t col, vf dw[NV])
 {
 	for (unsigned int v = 0; v < NV; v++)
@@ -540,7 +641,7 @@ INLINE void direct_q8_0(unsigned int mr, const uint8_t *const tile[], const int3
 {
 	vf f[MR_DIRECT][NV];
 
-	zero_acc(mr, f);
+	load_acc(mr, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 34, g += 10 * mr) {
 		vi s[MR_DIRECT][NV];
 		vf dw[NV];
@@ -563,7 +664,7 @@ INLINE void direct_q4_0(unsigned int mr, const uint8_t *const tile[], const int3
 {
 	vf f[MR_DIRECT][NV];
 
-	zero_acc(mr, f);
+	load_acc(mr, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 18, g += 10 * mr) {
 		vi s[MR_DIRECT][NV];
 		vf dw[NV];
@@ -616,7 +717,7 @@ static void direct_q4_k(const uint8_t *const tile[], const int32_t *g, uint32_t 
 {
 	vf f[1][NV];
 
-	zero_acc(1, f);
+	load_acc(1, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 144, g += 73) {
 		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[72]));
 		vi six[NV][2], s[NV], t[NV];
@@ -678,7 +779,7 @@ static void direct_q6_k(const uint8_t *const tile[], const int32_t *g, uint32_t 
 {
 	vf f[1][NV];
 
-	zero_acc(1, f);
+	load_acc(1, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 210, g += 81) {
 		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[80]));
 
@@ -700,7 +801,7 @@ INLINE void direct_float(unsigned int type, unsigned int mr, const uint8_t *cons
 {
 	vf f[MR_DIRECT][NV];
 
-	zero_acc(mr, f);
+	load_acc(mr, acc, f);
 	for (size_t i = 0; i < k; i++, g += mr) {
 		vf w[NV];
 

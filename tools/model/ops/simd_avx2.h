@@ -130,4 +130,38 @@ static inline void vf_transpose(vf r[VL])
 	}
 }
 
+static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out)
+{
+	for (int half = 0; half < 2; half++, p += 4 * stride, out += 32) {
+		__m256i r[4], t[4];
+
+		for (int i = 0; i < 4; i++, p += stride)
+			r[i] = _mm256_inserti128_si256(
+				_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p)),
+				_mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
+		t[0] = _mm256_unpacklo_epi32(r[0], r[1]);
+		t[1] = _mm256_unpackhi_epi32(r[0], r[1]);
+		t[2] = _mm256_unpacklo_epi32(r[2], r[3]);
+		t[3] = _mm256_unpackhi_epi32(r[2], r[3]);
+		_mm256_storeu_si256((__m256i *)out, _mm256_unpacklo_epi64(t[0], t[2]));
+		_mm256_storeu_si256((__m256i *)(out + 64), _mm256_unpackhi_epi64(t[0], t[2]));
+		_mm256_storeu_si256((__m256i *)(out + 128), _mm256_unpacklo_epi64(t[1], t[3]));
+		_mm256_storeu_si256((__m256i *)(out + 192), _mm256_unpackhi_epi64(t[1], t[3]));
+	}
+}
+
+static inline void split_halves(uint8_t *p)
+{
+	const __m256i low = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
+					     0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+	__m256i a = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)p), low);
+	__m256i b = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(p + 32)), low);
+
+	/* Each 64-bit quarter holds four halves: low, high, low, high. */
+	a = _mm256_permute4x64_epi64(a, 0xd8);
+	b = _mm256_permute4x64_epi64(b, 0xd8);
+	_mm256_storeu_si256((__m256i *)p, _mm256_permute2x128_si256(a, b, 0x20));
+	_mm256_storeu_si256((__m256i *)(p + 32), _mm256_permute2x128_si256(a, b, 0x31));
+}
+
 #endif /* NPU_MODEL_OPS_SIMD_H */

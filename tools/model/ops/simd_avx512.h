@@ -123,4 +123,37 @@ static inline void vf_transpose(vf r[VL])
 	}
 }
 
+/*
+ * 16 bytes from each of 16 rows at @p, @stride bytes apart: four 32-bit words
+ * each. Stores word 0 of all rows, then word 1, 2, 3: 4 x 64 bytes.
+ */
+static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out)
+{
+	__m512i r[4], t[4];
+
+	for (int i = 0; i < 4; i++, p += stride) {
+		r[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+		r[i] = _mm512_mask_broadcast_i32x4(r[i], 0x00f0, _mm_loadu_si128((const __m128i *)(p + 4 * stride)));
+		r[i] = _mm512_mask_broadcast_i32x4(r[i], 0x0f00, _mm_loadu_si128((const __m128i *)(p + 8 * stride)));
+		r[i] = _mm512_mask_broadcast_i32x4(r[i], 0xf000, _mm_loadu_si128((const __m128i *)(p + 12 * stride)));
+	}
+	t[0] = _mm512_unpacklo_epi32(r[0], r[1]);
+	t[1] = _mm512_unpackhi_epi32(r[0], r[1]);
+	t[2] = _mm512_unpacklo_epi32(r[2], r[3]);
+	t[3] = _mm512_unpackhi_epi32(r[2], r[3]);
+	_mm512_storeu_si512(out, _mm512_unpacklo_epi64(t[0], t[2]));
+	_mm512_storeu_si512(out + 64, _mm512_unpackhi_epi64(t[0], t[2]));
+	_mm512_storeu_si512(out + 128, _mm512_unpacklo_epi64(t[1], t[3]));
+	_mm512_storeu_si512(out + 192, _mm512_unpackhi_epi64(t[1], t[3]));
+}
+
+/* The low halves of 16 words at @p, then the high halves, in place. */
+static inline void split_halves(uint8_t *p)
+{
+	const __m512i order = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
+					       30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+
+	_mm512_storeu_si512(p, _mm512_permutexvar_epi16(order, _mm512_loadu_si512(p)));
+}
+
 #endif /* NPU_MODEL_OPS_SIMD_H */
