@@ -187,38 +187,92 @@ static int32_t *encode(struct npu_llm *llm, const char *text, size_t len, uint32
 	return tokens;
 }
 
-int run_prompt(struct npu_llm *llm, struct run_options *o)
+/* Token numbers of --ids; NULL after a message. */
+static int32_t *parse_ids(const char *text, uint32_t *n)
+{
+	int32_t *tokens = malloc((strlen(text) / 2 + 1) * sizeof(*tokens));
+	char *end;
+	long v;
+
+	for (*n = 0; tokens && *(text += strspn(text, " ,")); text = end) {
+		v = strtol(text, &end, 10);
+		if (end == text || v < 0 || v > INT32_MAX) {
+			fprintf(stderr, "npu run: --ids: '%s' is no token number\n", text);
+			free(tokens);
+			return NULL;
+		}
+		tokens[(*n)++] = (int32_t)v;
+	}
+	return tokens;
+}
+
+/* The prompt of the options: its text (empty for --ids) and tokens. Returns false after a message. */
+struct prompt {
+	char *text;
+	size_t len;
+	int32_t *tokens;
+	uint32_t n;
+};
+
+static bool read_prompt(struct npu_llm *llm, const struct run_options *o, struct prompt *p)
+{
+	if (o->ids) {
+		p->tokens = parse_ids(o->ids, &p->n);
+		return p->tokens;
+	}
+	p->text = o->prompt_file ? run_read_file(o->prompt_file, &p->len) : strdup(o->prompt ? o->prompt : "Once upon a time");
+	if (!p->text)
+		return false;
+	if (!o->prompt_file)
+		p->len = strlen(p->text);
+	p->tokens = encode(llm, p->text, p->len, &p->n);
+	return p->tokens;
+}
+
+/* Each token's logits: the sequence grows by one, so only that one is computed. */
+static int write_logits(struct npu_llm *llm, const struct run_options *o, const struct prompt *p)
+{
+	FILE *f = fopen(o->logits, "wb");
+	struct npu_llm_info info;
+	uint32_t i;
+	int ret = 0;
+
+	if (!f) {
+		fprintf(stderr, "npu run: %s: %s\n", o->logits, strerror(errno));
+		return 1;
+	}
+	npu_llm_info(llm, &info, sizeof(info));
+	for (i = 1; i <= p->n && !ret; i++) {
+		ret = npu_llm_feed(llm, p->tokens, i);
+		if (ret)
+			fprintf(stderr, "npu run: %s\n", npu_llm_error(llm));
+		else if (fwrite(npu_llm_logits(llm), sizeof(float), info.vocab, f) != info.vocab)
+			ret = -errno;
+	}
+	if (fclose(f) || ret) {
+		fprintf(stderr, "npu run: %s was not written\n", o->logits);
+		return 1;
+	}
+	return 0;
+}
+
+static int write_text(struct npu_llm *llm, struct run_options *o, const struct prompt *p)
 {
 	struct run_text t = { .echo = !o->json };
 	struct npu_llm_stats st = { 0 };
-	const char *text = o->prompt ? o->prompt : "Once upon a time";
-	char *file = NULL;
-	size_t len = strlen(text);
-	int32_t *tokens;
-	uint32_t n;
 	int ret;
 
-	if (o->prompt_file) {
-		text = file = run_read_file(o->prompt_file, &len);
-		if (!file)
-			return 1;
-	}
-	tokens = encode(llm, text, len, &n);
-	if (!tokens) {
-		free(file);
-		return 1;
-	}
-	if (t.echo) {
-		fwrite(text, 1, len, stdout);
+	if (t.echo && p->len) {
+		fwrite(p->text, 1, p->len, stdout);
 		fflush(stdout);
 	}
 	o->gen.piece = run_piece;
 	o->gen.data = &t;
-	ret = npu_llm_generate(llm, tokens, n, &o->gen, &st);
+	ret = npu_llm_generate(llm, p->tokens, p->n, &o->gen, &st);
 	if (t.echo)
 		putchar('\n');
 	else
-		run_json(llm, &st, &t, n, ret, o->gen.seed);
+		run_json(llm, &st, &t, p->n, ret, o->gen.seed);
 	fflush(stdout);
 	if (ret)
 		fprintf(stderr, "npu run: %s\n", npu_llm_error(llm));
@@ -228,10 +282,20 @@ int run_prompt(struct npu_llm *llm, struct run_options *o)
 		fprintf(stderr, "seed:        %" PRIu64 "\n", o->gen.seed);
 	if (!ret && o->tokens_out)
 		ret = write_tokens(llm, o->tokens_out);
-	free(tokens);
-	free(file);
 	free(t.text);
 	return ret ? 1 : 0;
+}
+
+int run_prompt(struct npu_llm *llm, struct run_options *o)
+{
+	struct prompt p = { 0 };
+	int ret = 1;
+
+	if (read_prompt(llm, o, &p))
+		ret = o->logits ? write_logits(llm, o, &p) : write_text(llm, o, &p);
+	free(p.text);
+	free(p.tokens);
+	return ret;
 }
 
 /* ---- Chat ---------------------------------------------------------------------------------------- */

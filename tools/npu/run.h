@@ -13,7 +13,7 @@
 
 struct run_options {
 	char path[4096];		/* of the bundled model */
-	const char *model, *device, *prompt, *prompt_file, *system, *perplexity, *tokens_out;
+	const char *model, *device, *prompt, *prompt_file, *system, *perplexity, *tokens_out, *ids, *logits;
 	bool chat, json, quiet;
 	uint64_t max_tokens;		/* of a text in --perplexity; 0 = all */
 	const char *stop[RUN_MAX_STOP];

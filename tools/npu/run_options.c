@@ -25,6 +25,8 @@ static const char help[] =
 	"      --tokens-out FILE    write the token numbers there\n"
 	"      --perplexity FILE    measure perplexity on a text instead of writing one\n"
 	"      --max-tokens N       of that text (default: all)\n"
+	"      --ids \"N N ...\"      token numbers instead of a text\n"
+	"      --logits FILE        write the logits after each prompt token there (rows of 32-bit floats), and no text\n"
 	"choosing tokens:\n"
 	"      --temp T             temperature, 0: always the most probable (default 0.8)\n"
 	"      --top-k K            of the K most probable (default 40, 0: all)\n"
@@ -45,7 +47,7 @@ static const char help[] =
 enum {
 	OPT_CHAT = 256, OPT_SYSTEM, OPT_JSON, OPT_QUIET, OPT_TOKENS_OUT, OPT_PERPLEXITY, OPT_MAX_TOKENS, OPT_TEMP, OPT_TOP_K,
 	OPT_TOP_P, OPT_MIN_P, OPT_PENALTY, OPT_REPEAT_LAST, OPT_SEED, OPT_STOP, OPT_IGNORE_END, OPT_OVERFLOW, OPT_KEEP,
-	OPT_KV, OPT_CHUNK, OPT_LOOP, OPT_ROWS,
+	OPT_KV, OPT_CHUNK, OPT_LOOP, OPT_ROWS, OPT_IDS, OPT_LOGITS,
 };
 
 static const struct option longs[] = {
@@ -78,6 +80,8 @@ static const struct option longs[] = {
 	{ "chunk", required_argument, NULL, OPT_CHUNK },
 	{ "loop", required_argument, NULL, OPT_LOOP },
 	{ "rows", no_argument, NULL, OPT_ROWS },
+	{ "ids", required_argument, NULL, OPT_IDS },
+	{ "logits", required_argument, NULL, OPT_LOGITS },
 	{ 0 }
 };
 
@@ -182,6 +186,8 @@ static bool take_option(int c, struct run_options *o)
 	case OPT_TOKENS_OUT: o->tokens_out = optarg; return true;
 	case OPT_PERPLEXITY: o->perplexity = optarg; return true;
 	case OPT_MAX_TOKENS: return number(c, UINT64_MAX, &o->max_tokens);
+	case OPT_IDS: o->ids = optarg; return true;
+	case OPT_LOGITS: o->logits = optarg; return true;
 	case OPT_IGNORE_END: o->gen.ignore_end = true; return true;
 	case OPT_ROWS: o->open.row_layout = true; return true;
 	case OPT_CHUNK: return small(c, 4096, &o->open.chunk);
@@ -225,8 +231,8 @@ int run_parse(int argc, char **argv, struct run_options *o)
 		fprintf(stderr, "npu run: '%s' is not an option; the text goes behind -p, in quotes\n", argv[optind]);
 		return 2;
 	}
-	if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->perplexity != NULL) > 1) {
-		fputs("npu run: give one of --prompt, --file and --perplexity\n", stderr);
+	if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->perplexity != NULL) + (o->ids != NULL) > 1) {
+		fputs("npu run: give one of --prompt, --file, --ids and --perplexity\n", stderr);
 		return 2;
 	}
 	return 0;
