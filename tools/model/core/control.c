@@ -197,7 +197,10 @@ static enum run do_sem(struct npu_model *m, struct queue *q, struct fault *f)
 		return r;
 	old = __atomic_load_n((uint64_t *)p, __ATOMIC_ACQUIRE);
 	if (wait) {
-		return old < c->value ? cp_stop(q, BLOCK_SEM) : RUN_MORE;
+		if (old >= c->value)
+			return RUN_MORE;
+		cp_packet_fault(q, &q->stop_fault, NPU_FAULT_BLOCKED, c->addr);
+		return cp_stop(q, BLOCK_SEM);
 	}
 	while (old < c->value &&
 	       !__atomic_compare_exchange_n((uint64_t *)p, &old, c->value, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))

@@ -263,7 +263,7 @@ struct queue {
 
 	/* Arbiter. */
 	uint64_t slice_cycles;	/* used of the present slice */
-	int64_t credit;		/* cycles owed under the minimum share */
+	int64_t credit;		/* owed under the minimum share, in hundredths of cycles */
 	bool in_credit;
 
 	/* X: execution. */

@@ -89,7 +89,7 @@ struct queue *sched_pick(struct npu_model *m)
 /* @q used @cycles of the device. */
 void sched_account(struct npu_model *m, struct queue *q, uint64_t cycles)
 {
-	int64_t window = (int64_t)us_to_cycles(m, SHARE_WINDOW_US);
+	int64_t window = (int64_t)us_to_cycles(m, SHARE_WINDOW_US) * 100;
 
 	q->slice_cycles += cycles;
 	for (uint32_t i = 0; i < m->cfg.queues; i++) {
@@ -100,12 +100,13 @@ void sched_account(struct npu_model *m, struct queue *q, uint64_t cycles)
 			o->in_credit = false;
 			continue;
 		}
-		o->credit += (int64_t)(cycles * share(o) / 100) - (o == q ? (int64_t)cycles : 0);
+		o->credit += (int64_t)(cycles * share(o)) - (o == q ? (int64_t)cycles * 100 : 0);
 		if (o->credit > window)
 			o->credit = window;
 		if (o->credit < -window)
 			o->credit = -window;
-		if (o->credit >= (int64_t)slice(m, o) * share(o) / 100)
+		/* Runs of about a quarter slice, not single commands. */
+		if (o->credit >= (int64_t)slice(m, o) * share(o) / 4)
 			o->in_credit = true;
 		else if (o->credit <= 0)
 			o->in_credit = false;
@@ -285,6 +286,8 @@ static unsigned int run_queue(struct npu_model *m, struct queue *q, unsigned int
 	}
 	if (sched_others(m, q))
 		budget = 1;
+	else if (budget > ALONE_BUDGET)
+		budget = ALONE_BUDGET;
 	m->exec = q;
 	m->limits.va_limit = 1ull << (m->slot[q->slot].va_bits ? m->slot[q->slot].va_bits : m->cfg.va_bits);
 	q->run_watchdog_us = q->watchdog_us;
@@ -381,7 +384,7 @@ void *sched_thread(void *arg)
 		m->bus.ops.thread_enter(m->bus.host);
 	pthread_mutex_lock(&m->lock);
 	while (!m->stop) {
-		sched_once(m, ALONE_BUDGET);
+		sched_once(m, UINT32_MAX);
 		if (m->idle)
 			wait_for_work(m);
 		let_in(m);
