@@ -10,7 +10,7 @@ folder=$1 fragment=$2
 build=$folder/build
 
 run_make() {
-	nice make -s -C "$folder/src" O="$build" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "$@"
+	nice -n 5 make -s -C "$folder/src" O="$build" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "$@"
 }
 
 mkdir -p "$build"
