@@ -9,6 +9,7 @@ int npu_ranges_init(struct npu_ranges *r, struct npu_device *dev, uint64_t start
 {
 	r->dev = dev;
 	r->room = 16;
+	r->live = 0;
 	r->free = npu_alloc(dev, r->room * sizeof(*r->free));
 	if (!r->free)
 		return -ENOMEM;
