@@ -23,7 +23,7 @@ static void test_identity(void **state)
 	assert_int_equal(NPU_CAP1_SCALARS(rd(b, NPU_CAP1)), 32);
 	assert_int_equal(NPU_CAP1_TOKENS(rd(b, NPU_CAP1)), 32);
 	assert_int_equal(NPU_CAP1_IMAGE_4K(rd(b, NPU_CAP1)), 1);
-	assert_int_equal(rd64(b, NPU_CAP_MAX_MACS_LO), 268435456);
+	assert_int_equal(rd64(b, NPU_CAP_MAX_MACS_LO), 251658240);
 	assert_int_equal(rd(b, NPU_CAP_TIMER_HZ), 100000000);
 	assert_int_equal(rd(b, NPU_STATUS), NPU_STATUS_READY);
 	assert_false(rd(b, NPU_CAP_FEAT_LO) & NPU_FEAT_COHERENT);
