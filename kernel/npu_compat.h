@@ -21,8 +21,10 @@
 #define NPU_KERNEL_BEFORE(a, b)	(LINUX_VERSION_CODE < KERNEL_VERSION(a, b, 0))
 
 /* Since 6.18: one of WQ_UNBOUND and WQ_PERCPU must be given. */
-#ifndef WQ_PERCPU
-#define WQ_PERCPU 0
+#if NPU_KERNEL_BEFORE(6, 18)
+#define NPU_WQ_PERCPU		0
+#else
+#define NPU_WQ_PERCPU		WQ_PERCPU
 #endif
 
 /* An accel node, or a render node where the accel subsystem is not built. */

@@ -411,7 +411,8 @@ static void npu_device_destroy_wq(struct drm_device *drm, void *wq)
 
 static int npu_device_init_wqs(struct npu_device *npu)
 {
-	npu->submit_wq = alloc_workqueue("npu-submit", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_PERCPU, 0);
+	npu->submit_wq = alloc_workqueue("npu-submit",
+					 WQ_MEM_RECLAIM | WQ_HIGHPRI | NPU_WQ_PERCPU, 0);
 	if (!npu->submit_wq)
 		return -ENOMEM;
 	if (drmm_add_action_or_reset(&npu->drm, npu_device_destroy_wq, npu->submit_wq))
