@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Element types and speed paths. */
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "ops.h"
 
 struct type_info {
@@ -33,6 +37,16 @@ uint32_t npu_type_block_len(unsigned int type)
 	return type < NTYPES ? types[type].block_len : 0;
 }
 
+#if defined(__x86_64__)
+/* Not every compiler's __builtin_cpu_supports() knows it. */
+static bool has_f16c(void)
+{
+	unsigned int a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 bool npu_path_supported(enum npu_path path)
 {
 	switch (path) {
@@ -40,8 +54,7 @@ bool npu_path_supported(enum npu_path path)
 		return true;
 #if defined(__x86_64__)
 	case NPU_PATH_AVX2:
-		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-		       __builtin_cpu_supports("f16c");
+		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 	case NPU_PATH_AVX512:
 		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 		       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
