@@ -173,6 +173,19 @@ class Forward(unittest.TestCase):
                 self.assertAlmostEqual((a[0] * a[1]).sum(), (b[0] * b[1]).sum(), 9)
                 self.assertNotAlmostEqual((a[0] * a[1]).sum(), (x[0] * x[1]).sum(), 3)
 
+    def test_rope_layouts(self):
+        """Interleaved pairs are half-split pairs with the elements in another order."""
+        with tempfile.TemporaryDirectory() as d:
+            model = Model(Gguf(random_file(d, "tiny-llama", "F16")))
+            n = model.head_dim
+            order = [i // 2 + i % 2 * (n // 2) for i in range(n)]     # even places, then odd ones
+            x = np.random.default_rng(4).normal(size=(3, 2, n))
+            at = np.array([0, 1, 77])
+            interleaved = model.rope(x[..., order], at)
+            model.arch = "qwen2"
+            np.testing.assert_allclose(interleaved, model.rope(x, at)[..., order], atol=1e-12)
+            np.testing.assert_allclose(interleaved[0], x[0][..., order])
+
     def test_against_training(self):
         """The model as it is trained (torch) and as GGUF holds it are the same function."""
         try:
