@@ -423,7 +423,6 @@ int packet_check(const struct npu_device_info *dev, const void *packet, const ui
 	static const struct npu_tensor none;
 	const struct npu_cmd *cmd = packet;
 	struct check c = { dev, packet_info(cmd->opcode), dyn, packet, err, err_size };
-	struct packet_cost cost;
 
 	if (!c.info || !(dev->ops >> NPU_OP_BIT(cmd->opcode) & 1))
 		return bad(&c, "the device has no such operation");
@@ -432,15 +431,23 @@ int packet_check(const struct npu_device_info *dev, const void *packet, const ui
 			continue;
 		TRY(check_tensor(&c, i));
 	}
-	TRY(relations(&c));
+	return relations(&c);
+}
+
+int packet_bounds(const struct npu_device_info *dev, const void *packet, char *err, size_t err_size)
+{
+	struct packet_cost cost;
+
 	packet_cost(packet, &cost);
+	if (cost.macs <= dev->max_macs && cost.bytes <= dev->max_bytes)
+		return 0;
 	if (cost.macs > dev->max_macs)
-		return bad(&c, "%" PRIu64 " multiply-accumulates are more than one command may do (%" PRIu64 ")", cost.macs,
-			   dev->max_macs);
-	if (cost.bytes > dev->max_bytes)
-		return bad(&c, "%" PRIu64 " bytes are more than one command may touch (%" PRIu64 ")", cost.bytes,
-			   dev->max_bytes);
-	return 0;
+		snprintf(err, err_size, "%" PRIu64 " multiply-accumulates are more than one command may do (%" PRIu64 ")",
+			 cost.macs, dev->max_macs);
+	else
+		snprintf(err, err_size, "%" PRIu64 " bytes are more than one command may touch (%" PRIu64 ")", cost.bytes,
+			 dev->max_bytes);
+	return -EINVAL;
 }
 
 /* ---- Cost --------------------------------------------------------------------------- */

@@ -57,6 +57,8 @@ uint64_t tensor_elements(const struct npu_tensor *t);
  */
 int packet_check(const struct npu_device_info *dev, const void *packet, const uint8_t dyn[PACKET_OPERANDS], char *err,
 		 size_t err_size);
+/* Is it within the bounds of one command? */
+int packet_bounds(const struct npu_device_info *dev, const void *packet, char *err, size_t err_size);
 
 /* Work of one command, as the device counts it against its bounds. */
 struct packet_cost {

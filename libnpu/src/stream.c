@@ -198,17 +198,22 @@ int npu_emit_barrier(struct npu_stream *s)
 	return control(s, NULL, NPU_CMD_BARRIER);
 }
 
-int npu_emit_set(struct npu_stream *s, unsigned int rd, uint64_t imm)
+int npu_stream_set(struct npu_stream *s, const struct npu_issue *issue, unsigned int rd, uint64_t imm)
 {
 	struct npu_cmd_set c = { .rd = (uint8_t)rd, .imm = imm };
 
 	if (!reg_ok(rd))
 		return fail(s, -EINVAL, "SET: no register %u", rd);
-	return append(s, NULL, NPU_CMD_SET, &c, sizeof(c));
+	return append(s, issue, NPU_CMD_SET, &c, sizeof(c));
 }
 
-static int alu(struct npu_stream *s, enum npu_alu_op op, unsigned int rd, unsigned int ra, unsigned int rb,
-	       uint64_t imm)
+int npu_emit_set(struct npu_stream *s, unsigned int rd, uint64_t imm)
+{
+	return npu_stream_set(s, NULL, rd, imm);
+}
+
+static int alu(struct npu_stream *s, const struct npu_issue *issue, enum npu_alu_op op, unsigned int rd,
+	       unsigned int ra, unsigned int rb, uint64_t imm)
 {
 	struct npu_cmd_alu c = {
 		.op = (uint8_t)op, .rd = (uint8_t)rd, .ra = (uint8_t)ra, .rb = (uint8_t)rb, .imm = imm,
@@ -216,19 +221,25 @@ static int alu(struct npu_stream *s, enum npu_alu_op op, unsigned int rd, unsign
 
 	if ((unsigned int)op >= NPU_ALU_COUNT || !reg_ok(rd) || !reg_ok(ra) || (rb != NPU_NO_REG && !reg_ok(rb)))
 		return fail(s, -EINVAL, "ALU: operation %d, registers %u, %u, %u", (int)op, rd, ra, rb);
-	return append(s, NULL, NPU_CMD_ALU, &c, sizeof(c));
+	return append(s, issue, NPU_CMD_ALU, &c, sizeof(c));
 }
 
 int npu_emit_alu(struct npu_stream *s, enum npu_alu_op op, unsigned int rd, unsigned int ra, unsigned int rb)
 {
 	if (!reg_ok(rb))
 		return fail(s, -EINVAL, "ALU: no register %u", rb);
-	return alu(s, op, rd, ra, rb, 0);
+	return alu(s, NULL, op, rd, ra, rb, 0);
+}
+
+int npu_stream_alui(struct npu_stream *s, const struct npu_issue *issue, enum npu_alu_op op, unsigned int rd,
+		    unsigned int ra, uint64_t imm)
+{
+	return alu(s, issue, op, rd, ra, NPU_NO_REG, imm);
 }
 
 int npu_emit_alui(struct npu_stream *s, enum npu_alu_op op, unsigned int rd, unsigned int ra, uint64_t imm)
 {
-	return alu(s, op, rd, ra, NPU_NO_REG, imm);
+	return npu_stream_alui(s, NULL, op, rd, ra, imm);
 }
 
 static int mem(struct npu_stream *s, const struct npu_issue *issue, unsigned int opcode, unsigned int reg,
@@ -350,6 +361,15 @@ int npu_emit_trap(struct npu_stream *s, uint64_t code)
 
 /* ---- Tensor operations ----------------------------------------------------------------- */
 
+/* Extents from registers make the cost unknown here: the device checks its bounds again. */
+static bool open_extent(const struct packet_info *info, const uint8_t dyn[PACKET_OPERANDS])
+{
+	for (unsigned int i = 0; i < info->count; i++)
+		if (dyn[i])
+			return true;
+	return false;
+}
+
 int npu_stream_tensor_op(struct npu_stream *s, const struct npu_issue *issue, unsigned int opcode, const void *p)
 {
 	const struct packet_info *info = packet_info(opcode);
@@ -368,7 +388,8 @@ int npu_stream_tensor_op(struct npu_stream *s, const struct npu_issue *issue, un
 			return s->status;
 		note_dynamic(info, copy, &issue->regops[i], dyn);
 	}
-	if (packet_check(&s->dev->info, copy, dyn, why, sizeof(why)))
+	if (packet_check(&s->dev->info, copy, dyn, why, sizeof(why)) ||
+	    (!open_extent(info, dyn) && packet_bounds(&s->dev->info, copy, why, sizeof(why))))
 		return fail(s, -EINVAL, "%s: %s", npu_op_name(opcode), why);
 	return append(s, issue, opcode, p, info->size);
 }

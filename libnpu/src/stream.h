@@ -12,6 +12,10 @@ struct npu_stream {
 	char error[384];
 };
 
+/* SET and ALU with register operands on their immediate. */
+int npu_stream_set(struct npu_stream *s, const struct npu_issue *issue, unsigned int rd, uint64_t imm);
+int npu_stream_alui(struct npu_stream *s, const struct npu_issue *issue, enum npu_alu_op op, unsigned int rd,
+		    unsigned int ra, uint64_t imm);
 /* Any tensor operation: @p points to its packet. */
 int npu_stream_tensor_op(struct npu_stream *s, const struct npu_issue *issue, unsigned int opcode, const void *p);
 

@@ -9,7 +9,7 @@
 
 #define RUN_TIMEOUT_NS 60000000000ll	/* a hang, not a speed limit */
 
-long lib_live, lib_allocations, lib_fail_at;
+long lib_live, lib_allocations, lib_fail_at, lib_hazards;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void *lib_realloc(void *data, void *ptr, size_t size)
@@ -52,6 +52,8 @@ static void log_line(void *data, enum npu_log_level level, const char *text)
 {
 	(void)data;
 	fprintf(stderr, "# %d %s\n", (int)level, text);
+	if (strstr(text, "hazard"))
+		lib_hazards++;
 }
 
 int lib_setup(void **state)
@@ -64,6 +66,7 @@ int lib_setup(void **state)
 	int ret;
 
 	lib_live = 0;
+	lib_hazards = 0;
 	lib_fail_at = 0;
 	ret = npu_device_open(lib_device(), &opt, &s->dev);
 	if (ret) {
@@ -88,7 +91,9 @@ int lib_teardown(void **state)
 	free(s);
 	if (lib_live)
 		fprintf(stderr, "# %ld allocations were not freed\n", lib_live);
-	return lib_live ? -1 : 0;
+	if (lib_hazards)
+		fprintf(stderr, "# %ld missing scoreboard tokens\n", lib_hazards);
+	return lib_live || lib_hazards ? -1 : 0;
 }
 
 void lib_assert_ok(struct npu_device *dev, int err, const char *call, const char *file, int line)

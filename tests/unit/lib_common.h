@@ -29,6 +29,8 @@ int lib_teardown(void **state);
 
 /* Memory functions that count, and that fail the allocation number @lib_fail_at (counted from 1; 0 = never). */
 extern long lib_live, lib_allocations, lib_fail_at;
+/* Commands that the software device saw to overlap without a token; the tear-down fails then. */
+extern long lib_hazards;
 void *lib_realloc(void *data, void *ptr, size_t size);
 
 /* assert_int_equal(err, 0) that shows the device's text. */

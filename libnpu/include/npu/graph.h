@@ -366,8 +366,8 @@ NPU_API int npu_program_info(const struct npu_program *p, struct npu_program_inf
 NPU_API const void *npu_program_stream(const struct npu_program *p, uint32_t *bytes);
 /* Placement: one line per operation: name, engine, commands, shapes, bytes. */
 NPU_API int npu_program_report(const struct npu_program *p, void (*line)(void *data, const char *text), void *data);
-/* "blk.3/MATMUL ffn_down" of a fault tag; NULL when it is none of this program. */
-NPU_API const char *npu_program_op_name(const struct npu_program *p, uint32_t tag);
+/* "blk.3/MATMUL ffn_down" of a fault tag, into @buf. -ENOENT when it is none of this program. */
+NPU_API int npu_program_op_name(const struct npu_program *p, uint32_t tag, char *buf, size_t size);
 
 #ifdef __cplusplus
 }
