@@ -94,6 +94,12 @@ static const struct npu_mm_kernels *kernels_of(enum npu_path path)
 	}
 }
 
+/* @base may be NULL, when only sizes are wanted. */
+static void *place(uint8_t *base, size_t at)
+{
+	return (void *)((uintptr_t)base + at);
+}
+
 /* Bytes of one worker's scratch; fills @mem if it is not NULL. */
 static size_t layout_worker(const struct mm_job *j, uint8_t *base, struct worker_mem *mem)
 {
@@ -102,19 +108,19 @@ static size_t layout_worker(const struct mm_job *j, uint8_t *base, struct worker
 	size_t acc_rows = (size_t)j->groups * j->mr * j->kern->panel_rows;
 	struct worker_mem m;
 
-	m.panel = base + at;
+	m.panel = place(base, at);
 	at += align_up(j->part * j->kern->panel_bytes(mm->w_type));
-	m.tile = base + at;
+	m.tile = place(base, at);
 	at += align_up(mm->w_layout == NPU_LAYOUT_ROWS ? j->part * j->bytes * NPU_MM_PANEL_ROWS : 0);
-	m.acc = (float *)(base + at);
+	m.acc = place(base, at);
 	at += align_up(acc_rows * sizeof(float));
-	m.x = (float *)(base + at);
+	m.x = place(base, at);
 	at += align_up(k * sizeof(float));
-	m.q = (int8_t *)base + at;
+	m.q = place(base, at);
 	at += align_up(k);
-	m.d = (float *)(base + at);
+	m.d = place(base, at);
 	at += align_up(k / j->len * sizeof(float));
-	m.s16 = (int32_t *)(base + at);
+	m.s16 = place(base, at);
 	at += align_up((k / 16 + 1) * sizeof(int32_t));
 	if (mem)
 		*mem = m;
