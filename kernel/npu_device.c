@@ -106,6 +106,8 @@ static int npu_device_wait_ready(struct npu_device *npu)
  */
 int npu_device_hw_reset(struct npu_device *npu)
 {
+	if (npu_inject(npu, NPU_INJECT_DEVICE_RESET))
+		return -ETIMEDOUT;
 	if (npu_read(npu, NPU_ID) != NPU_ID_VALUE)
 		return -ENODEV;
 
@@ -122,6 +124,9 @@ int npu_device_hw_reset(struct npu_device *npu)
 int npu_device_cold_reset(struct npu_device *npu)
 {
 	int ret;
+
+	if (npu_inject(npu, NPU_INJECT_COLD_RESET))
+		return -ETIMEDOUT;
 
 	npu_device_power_off(npu);
 	usleep_range(10, 20);
@@ -471,6 +476,10 @@ int npu_device_init(struct npu_device *npu)
 	spin_lock_init(&npu->irq_state.lock);
 	xa_init_flags(&npu->queues, XA_FLAGS_ALLOC1);
 	xa_init_flags(&npu->vms, XA_FLAGS_ALLOC1);
+	INIT_LIST_HEAD(&npu->bos.list);
+	ret = drmm_mutex_init(&npu->drm, &npu->bos.lock);
+	if (ret)
+		return ret;
 	ret = drmm_mutex_init(&npu->drm, &npu->counters.lock);
 	if (ret)
 		return ret;

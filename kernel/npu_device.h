@@ -30,6 +30,16 @@ struct npu_vm;
 struct regulator;
 struct reset_control;
 
+/* Failures that developers may ask for, through debugfs. */
+enum npu_injection {
+	NPU_INJECT_QUEUE_RESET,
+	NPU_INJECT_DEVICE_RESET,
+	NPU_INJECT_COLD_RESET,
+	NPU_INJECT_MMU,
+	NPU_INJECT_BIND,
+	NPU_INJECT_COUNT
+};
+
 /**
  * struct npu_device - one NPU
  */
@@ -116,6 +126,17 @@ struct npu_device {
 	/** @unplugged: Guards npu_device_unplug(). */
 	atomic_t unplugged;
 
+	/** @bos: Buffer objects, for debugfs. */
+	struct {
+		/** @lock: Protects @list. */
+		struct mutex lock;
+		/** @list: struct npu_bo. */
+		struct list_head list;
+	} bos;
+
+	/** @inject: How many of the next ones of each kind fail. */
+	atomic_t inject[NPU_INJECT_COUNT];
+
 	/** @coredump: Dump that waits to be published. */
 	struct npu_coredump *coredump;
 };
@@ -159,6 +180,13 @@ static inline void npu_write64(struct npu_device *npu, u32 reg_lo, u64 value)
 {
 	writel(lower_32_bits(value), npu->iomem + reg_lo);
 	writel(upper_32_bits(value), npu->iomem + reg_lo + 4);
+}
+
+/* Shall this fail? */
+static inline bool npu_inject(struct npu_device *npu, enum npu_injection what)
+{
+	return unlikely(atomic_read(&npu->inject[what])) &&
+	       atomic_dec_if_positive(&npu->inject[what]) >= 0;
 }
 
 /* Has the device gone? Then each ioctl that needs it answers -ENODEV. */

@@ -25,6 +25,11 @@ static void npu_gem_free(struct drm_gem_object *obj)
 {
 	struct npu_bo *bo = to_npu_bo(obj);
 	struct drm_gem_object *root = bo->exclusive_root;
+	struct npu_device *npu = to_npu_device(obj->dev);
+
+	mutex_lock(&npu->bos.lock);
+	list_del(&bo->node);
+	mutex_unlock(&npu->bos.lock);
 
 	drm_gem_free_mmap_offset(obj);
 	npu_gpuva_lock_fini(&bo->gpuva_lock);
@@ -87,8 +92,28 @@ struct drm_gem_object *npu_gem_create_object(struct drm_device *drm, size_t size
 	 */
 	bo->base.map_wc = !npu->coherent;
 	npu_gpuva_lock_init(&bo->base.base, &bo->gpuva_lock);
+	INIT_LIST_HEAD(&bo->node);
 
 	return &bo->base.base;
+}
+
+static void npu_bo_list(struct npu_device *npu, struct npu_bo *bo)
+{
+	mutex_lock(&npu->bos.lock);
+	list_add_tail(&bo->node, &npu->bos.list);
+	mutex_unlock(&npu->bos.lock);
+}
+
+struct drm_gem_object *npu_gem_prime_import_sg_table(struct drm_device *drm,
+						     struct dma_buf_attachment *attach,
+						     struct sg_table *sgt)
+{
+	struct drm_gem_object *obj;
+
+	obj = drm_gem_shmem_prime_import_sg_table(drm, attach, sgt);
+	if (!IS_ERR(obj))
+		npu_bo_list(to_npu_device(drm), to_npu_bo(obj));
+	return obj;
 }
 
 /**
@@ -111,6 +136,7 @@ struct npu_bo *npu_bo_create(struct npu_device *npu, struct npu_vm *exclusive, u
 		return ERR_CAST(shmem);
 
 	bo = to_npu_bo(&shmem->base);
+	npu_bo_list(npu, bo);
 	bo->flags = flags;
 	if (flags & DRM_NPU_BO_CACHED)
 		shmem->map_wc = false;

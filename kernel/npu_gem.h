@@ -19,6 +19,8 @@ struct npu_bo {
 	struct drm_gem_object *exclusive_root;
 	/** @flags: enum drm_npu_bo_flags. */
 	u32 flags;
+	/** @node: In npu_device.bos. */
+	struct list_head node;
 };
 
 static inline struct npu_bo *to_npu_bo(struct drm_gem_object *obj)
@@ -27,6 +29,9 @@ static inline struct npu_bo *to_npu_bo(struct drm_gem_object *obj)
 }
 
 struct drm_gem_object *npu_gem_create_object(struct drm_device *drm, size_t size);
+struct drm_gem_object *npu_gem_prime_import_sg_table(struct drm_device *drm,
+						     struct dma_buf_attachment *attach,
+						     struct sg_table *sgt);
 struct npu_bo *npu_bo_create(struct npu_device *npu, struct npu_vm *exclusive, u64 size,
 			     u32 flags);
 int npu_bo_sync(struct npu_bo *bo, u32 type, u64 offset, u64 size);

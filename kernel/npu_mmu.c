@@ -55,7 +55,7 @@ static int npu_mmu_wait(struct npu_device *npu, int id)
 	if (ret)
 		ret = readl_poll_timeout(reg, status, !(status & NPU_AS_STATUS_BUSY), 50,
 					 NPU_MMU_TIMEOUT_US);
-	if (ret) {
+	if (ret || npu_inject(npu, NPU_INJECT_MMU)) {
 		drm_err(&npu->drm, "slot %d: command does not end, status %#x\n", id, status);
 		npu_sched_request_reset(npu);
 		return -ETIMEDOUT;

@@ -355,6 +355,8 @@ struct npu_queue *npu_queue_create(struct npu_device *npu, struct npu_vm *vm,
 	queue->priority = args->priority;
 	queue->timeout_us = npu_job_timeout_us(args->timeout_ms);
 	queue->hwq = -1;
+	queue->pid = task_tgid_nr(current);
+	get_task_comm(queue->comm, current);
 	queue->fence_context = dma_fence_context_alloc(1);
 	drm_dev_get(&npu->drm);
 

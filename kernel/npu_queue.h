@@ -7,6 +7,7 @@
 #define NPU_QUEUE_H
 
 #include <linux/kref.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
@@ -57,6 +58,11 @@ struct npu_queue {
 	u32 priority;
 	/** @timeout_us: Active time of a job after which it is a hang. */
 	u32 timeout_us;
+
+	/** @pid: Process that made the queue, for dumps and debugfs. */
+	pid_t pid;
+	/** @comm: Its name. */
+	char comm[TASK_COMM_LEN];
 
 	/** @sched: Scheduler of this queue alone. */
 	struct drm_gpu_scheduler sched;

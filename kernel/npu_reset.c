@@ -85,6 +85,8 @@ static int npu_hwq_reset(struct npu_device *npu, int id)
 
 	if (!(npu->info.features & NPU_FEAT_QUEUE_RESET))
 		return -EOPNOTSUPP;
+	if (npu_inject(npu, NPU_INJECT_QUEUE_RESET))
+		return -ETIMEDOUT;
 
 	npu_write(npu, NPU_QC(id) + NPU_QC_CMD, NPU_QCMD_RESET);
 	ret = readl_poll_timeout(npu->iomem + NPU_QC(id) + NPU_QC_STATUS, status,

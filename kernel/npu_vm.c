@@ -264,6 +264,11 @@ static int npu_bind_op_exec(struct npu_vm *vm, struct npu_bind_op *op)
 	mutex_lock(&vm->op_lock);
 	vm->op = op;
 
+	if (npu_inject(vm->npu, NPU_INJECT_BIND)) {
+		ret = -ENOMEM;
+		goto out_unlock;
+	}
+
 	lock = drm_gpuva_find_first(&vm->base, op->va, op->size);
 	ret = lock ? npu_mmu_vm_lock(vm, op->va, op->size) : 0;
 	if (!ret) {
@@ -274,6 +279,7 @@ static int npu_bind_op_exec(struct npu_vm *vm, struct npu_bind_op *op)
 		}
 	}
 
+out_unlock:
 	vm->op = NULL;
 	mutex_unlock(&vm->op_lock);
 
