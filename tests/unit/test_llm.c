@@ -795,6 +795,13 @@ static void callback_cancels(void **state)
 
 /* ---- Known texts --------------------------------------------------------------------------------------------------- */
 
+#define LILY_15M	", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, " \
+			"red ball in the sky. It was the sun! She thought it was so pretty.\nLily"
+#define REST_15M	" wanted to play with the ball, but it was too high up in the sky. She tried to jump and reach it, but she " \
+			"couldn't. Then, she had an idea. She would use a stick to get the ball down."
+#define LILY_260K	", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red " \
+			"ball. She wanted to play with it, but it was too high.\nLily's mom said, \"Lily, let's go to the park.\""
+
 static void check_story(const char *name, uint32_t n, const char *want)
 {
 	char path[PATH_MAX];
@@ -814,22 +821,51 @@ static void check_story(const char *name, uint32_t n, const char *want)
 	npu_llm_close(llm);
 }
 
-static void story_15m(void **state)
-{
-	(void)state;
-	check_story("stories15M-Q8_0.gguf", 110,
-		    ", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, "
-		    "red ball in the sky. It was the sun! She thought it was so pretty.\nLily wanted to play with the ball, but "
-		    "it was too high up in the sky. She tried to jump and reach it, but she couldn't. Then, she had an idea. "
-		    "She would use a stick to get the ball down.");
-}
-
 static void story_260k(void **state)
 {
 	(void)state;
-	check_story("stories260K-f32.gguf", 110,
-		    ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red "
-		    "ball. She wanted to play with it, but it was too high.\nLily's mom said, \"Lily, let's go to the park.\"");
+	check_story("stories260K-f32.gguf", 110, LILY_260K);
+}
+
+static void story_15m(void **state)
+{
+	(void)state;
+	check_story("stories15M-Q8_0.gguf", 110, LILY_15M);
+}
+
+/*
+ * The rest of that story as another runtime writes it. After "Lily" two tokens
+ * are nearly equal: 0.04 apart without rounding, where rounding activations to
+ * 8 bits (this profile with an F32 scale, the other runtime with an F16 one)
+ * moves logits by 0.2 and more. So the text is given and each of its tokens must
+ * be the most probable one, at two places up to much less than that noise.
+ */
+static void story_15m_to_its_end(void **state)
+{
+	char path[PATH_MAX];
+	struct npu_llm_info info;
+	struct npu_llm *llm;
+	int32_t tokens[256];
+	const float *l;
+	uint32_t n, i, ties = 0;
+
+	(void)state;
+	if (!test_model("stories15M-Q8_0.gguf", path, sizeof(path)))
+		skip();
+	llm = open_llm(path, NULL);
+	npu_llm_info(llm, &info, sizeof(info));
+	n = encode(llm, "Once upon a time" LILY_15M REST_15M, tokens, 256);
+	for (i = encode(llm, "Once upon a time", (int32_t[64]){ 0 }, 64); i < n; i++) {
+		ok(llm, npu_llm_feed(llm, tokens, i));
+		l = npu_llm_logits(llm);
+		if (argmax(l, info.vocab) == tokens[i])
+			continue;
+		printf("# token %u: %.4f below the most probable\n", i, (double)(l[argmax(l, info.vocab)] - l[tokens[i]]));
+		assert_true(l[argmax(l, info.vocab)] - l[tokens[i]] < 0.05f);
+		ties++;
+	}
+	assert_true(ties <= 2);
+	npu_llm_close(llm);
 }
 
 static void bundled_model_writes(void **state)
@@ -1039,6 +1075,7 @@ int main(void)
 		cmocka_unit_test(stop_strings),
 		cmocka_unit_test(callback_cancels),
 		cmocka_unit_test(story_15m),
+		cmocka_unit_test(story_15m_to_its_end),
 		cmocka_unit_test(story_260k),
 		cmocka_unit_test(bundled_model_writes),
 		cmocka_unit_test(q8_0_cache),
