@@ -212,7 +212,7 @@ static bool vector(struct check *c, uint64_t addr, uint64_t n, unsigned int size
 {
 	if (!need(c, addr % size == 0, NPU_FAULT_OPERAND_ILLEGAL, operand))
 		return false;
-	return c->plan->empty || range(c, addr, n * size, operand);
+	return range(c, addr, n * size, operand);
 }
 
 static bool same_shape(struct check *c, const struct npu_tensor *a, const struct npu_tensor *b,
