@@ -11,6 +11,7 @@
 
 #include "attn_impl.h"
 #include "mathfn_simd.h"
+#include "tile.h"
 
 #define TILE		NPU_ATTN_TILE
 #define TV		(TILE / VL)	/* vectors across a tile */
@@ -36,6 +37,7 @@ struct run {
 	uint32_t group, count;
 	uint32_t d, dv;		/* padded to whole vectors */
 	uint64_t tile;		/* first position */
+	uint64_t end;		/* of all queries */
 	uint32_t lo, hi;	/* part of the tile that some query sees */
 	struct lane *lanes;
 	float *kt;		/* [d][TILE] */
@@ -74,25 +76,33 @@ INLINE vf widen_part(unsigned int type, const uint8_t *row, uint32_t d, uint32_t
 	return vf_load(tail);
 }
 
-/* Positions nobody sees become zeros; they are never used, but must not be read. */
+/* VL keys from @j0 on, VL elements from @d on, transposed. Keys that nobody sees become zeros: they must not be read. */
+INLINE void widen_square(const struct run *r, unsigned int type, uint32_t j0, uint32_t d)
+{
+	const uint8_t *row = npu_attn_key(r->at, r->group, r->tile + j0);
+	float *kt = r->kt + (size_t)d * TILE + j0;
+	vf x[VL];
+
+	if (r->lo <= j0 && j0 + VL <= r->hi && d + VL <= r->at->d) {
+		UNROLL for (uint32_t i = 0; i < VL; i++)
+			x[i] = widen(type, row + i * r->at->k_pos, d);
+	} else {
+		for (uint32_t i = 0; i < VL; i++)
+			x[i] = j0 + i < r->lo || j0 + i >= r->hi ? vf_zero() :
+			       widen_part(type, row + i * r->at->k_pos, d, r->at->d);
+	}
+	vf_transpose(x);
+	UNROLL for (uint32_t i = 0; i < VL; i++)
+		vf_store(kt + (size_t)i * TILE, x[i]);
+}
+
 INLINE void widen_keys(const struct run *r, unsigned int type)
 {
 	for (uint32_t j0 = 0; j0 < TILE; j0 += VL) {
 		if (j0 + VL <= r->lo || j0 >= r->hi)
 			continue;
-		for (uint32_t d = 0; d < r->d; d += VL) {
-			vf x[VL];
-
-			for (uint32_t i = 0; i < VL; i++) {
-				uint32_t j = j0 + i;
-
-				x[i] = j < r->lo || j >= r->hi ? vf_zero() :
-				       widen_part(type, npu_attn_key(r->at, r->group, r->tile + j), d, r->at->d);
-			}
-			vf_transpose(x);
-			for (uint32_t i = 0; i < VL; i++)
-				vf_store(r->kt + (size_t)(d + i) * TILE + j0, x[i]);
-		}
+		for (uint32_t d = 0; d < r->d; d += VL)
+			widen_square(r, type, j0, d);
 	}
 }
 
@@ -100,9 +110,26 @@ INLINE void widen_values(const struct run *r, unsigned int type)
 {
 	for (uint32_t j = r->lo; j < r->hi; j++) {
 		const uint8_t *row = npu_attn_value(r->at, r->group, r->tile + j);
+		float *v = r->v + (size_t)j * r->dv;
+		uint32_t d = 0;
 
-		for (uint32_t d = 0; d < r->dv; d += VL)
-			vf_store(r->v + (size_t)j * r->dv + d, widen_part(type, row, d, r->at->dv));
+		for (; d + VL <= r->at->dv; d += VL)
+			vf_store(v + d, widen(type, row, d));
+		for (; d < r->dv; d += VL)
+			vf_store(v + d, widen_part(type, row, d, r->at->dv));
+	}
+}
+
+/* The next tile is on its way while the queries pass over this one. */
+static void prefetch_tile(const struct run *r, uint64_t tile, uint64_t end)
+{
+	size_t k = npu_row_bytes(r->at->kv_type, r->at->d), v = npu_row_bytes(r->at->kv_type, r->at->dv);
+
+	for (uint64_t j = tile; j < tile + TILE && j < end; j++) {
+		for (size_t i = 0; i < k; i += 64)
+			__builtin_prefetch(npu_attn_key(r->at, r->group, j) + i, 0, 2);
+		for (size_t i = 0; i < v; i += 64)
+			__builtin_prefetch(npu_attn_value(r->at, r->group, j) + i, 0, 2);
 	}
 }
 
@@ -308,6 +335,7 @@ static void tile(struct run *r, float *t)
 	if (!clip(r))
 		return;
 	widen_tile(r);
+	prefetch_tile(r, r->tile + TILE, r->end);
 	for (uint32_t i = 0; i < r->count; i++) {
 		if (r->lanes[i].lo < r->lanes[i].hi) {
 			ln[n] = &r->lanes[i];
@@ -346,7 +374,7 @@ static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint3
 	struct run r = { .at = at, .factors = npu_attn_factors(at), .group = group, .count = count,
 			 .d = pad(at->d), .dv = pad(at->dv) };
 	float *next = mem, *t;
-	uint64_t begin = UINT64_MAX, end = 0;
+	uint64_t begin = UINT64_MAX;
 
 	r.kt = next;
 	r.v = r.kt + (size_t)TILE * r.d;
@@ -365,10 +393,10 @@ static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint3
 		memset(ln->o, 0, (r.dv + 16) * sizeof(float));
 		if (ln->at.begin < ln->at.end) {
 			begin = ln->at.begin < begin ? ln->at.begin : begin;
-			end = ln->at.end > end ? ln->at.end : end;
+			r.end = ln->at.end > r.end ? ln->at.end : r.end;
 		}
 	}
-	for (r.tile = begin / TILE * TILE; r.tile < end; r.tile += TILE)
+	for (r.tile = begin / TILE * TILE; r.tile < r.end; r.tile += TILE)
 		tile(&r, t);
 	for (uint32_t i = 0; i < count; i++)
 		finish(&r, &r.lanes[i]);
