@@ -7,9 +7,16 @@
 
 static const uint32_t shapes[][NPU_DIMS] = {
 	{ 1, 1, 1, 1 }, { 7, 3, 2, 1 }, { 33, 5, 2, 3 }, { 2500, 2, 1, 1 }, { 0, 4, 1, 1 },
+	{ 17001, 3, 1, 1 }, { 5, 4100, 2, 1 },
 };
 
 #define NSHAPES (sizeof(shapes) / sizeof(shapes[0]))
+
+/* Shapes that are worth several threads get few variants. */
+static bool is_large(const uint32_t *ne)
+{
+	return (uint64_t)ne[0] * ne[1] * ne[2] * ne[3] > 16384;
+}
 
 struct result {
 	double want, tol;
@@ -158,7 +165,7 @@ static void add_unary(void)
 {
 	for (unsigned int kind = 0; kind < NPU_UNARY_COUNT; kind++) {
 		for (size_t s = 0; s < NSHAPES; s++) {
-			for (unsigned int v = 0; v < 8; v++) {
+			for (unsigned int v = 0; v < (is_large(shapes[s]) ? 1u : 8u); v++) {
 				struct conf_case c = { .make = make_unary, .op = NPU_OP_UNARY, .kind = kind };
 
 				variant(&c, v);
@@ -252,14 +259,14 @@ static void add_binary(void)
 	for (unsigned int glu = 0; glu < 2; glu++) {
 		for (unsigned int kind = 0; kind < (glu ? (unsigned int)NPU_GLU_COUNT : NPU_BINARY_COUNT); kind++) {
 			for (size_t s = 0; s < NSHAPES; s++) {
-				for (unsigned int v = 0; v < 8; v++) {
+				for (unsigned int v = 0; v < (is_large(shapes[s]) ? 2u : 8u); v++) {
 					struct conf_case c = { .make = make_binary, .kind = kind };
 
 					c.op = glu ? NPU_OP_GLU : NPU_OP_BINARY;
 					variant(&c, v);
 					if (!glu && c.fill != FILL_TINY)
 						c.a[0] = broadcasts[(v + s) % 7];
-					if (s == NSHAPES - 1)
+					if (!shapes[s][0])
 						c.a[0] &= ~0x11u;	/* 1 is not a broadcast of 0 elements */
 					memcpy(c.ne, shapes[s], sizeof(c.ne));
 					conf_add(&c, "%s-%s/%s,%s-%s/%ux%ux%ux%u/v%u/broadcast%02x/%s",
@@ -357,9 +364,11 @@ static void add_copy(void)
 	};
 	static const uint32_t plain[][NPU_DIMS] = {
 		{ 1, 1, 1, 1 }, { 7, 3, 2, 1 }, { 65, 9, 2, 2 }, { 3000, 2, 1, 1 }, { 0, 2, 1, 1 },
+		{ 20000, 2, 1, 1 }, { 130, 150, 1, 1 },
 	};
 	static const uint32_t blocks[][NPU_DIMS] = {
 		{ 256, 1, 1, 1 }, { 512, 3, 2, 1 }, { 768, 1, 2, 2 }, { 5120, 2, 1, 1 }, { 0, 2, 1, 1 },
+		{ 20480, 1, 1, 1 }, { 256, 80, 1, 1 },
 	};
 	static const enum conf_fill fills[] = { FILL_NORMAL, FILL_SPECIAL, FILL_LARGE, FILL_TINY };
 
@@ -370,8 +379,8 @@ static void add_copy(void)
 		if (from != to && ((from_block && (to_block || is_int(to))) || (to_block && is_int(from)) ||
 				   to == NPU_TYPE_Q4_K || to == NPU_TYPE_Q6_K))
 			continue;
-		for (unsigned int s = 0; s < 5; s++) {
-			for (unsigned int v = 0; v < 4; v++) {
+		for (unsigned int s = 0; s < 7; s++) {
+			for (unsigned int v = s == 5 ? 2 : 0; v < 4; v++) {
 				struct conf_case c = {
 					.make = make_copy, .op = NPU_OP_COPY, .src_type = (uint8_t)from,
 					.dst_type = (uint8_t)to, .fill = fills[v],

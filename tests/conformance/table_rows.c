@@ -86,7 +86,7 @@ void conf_add_rows(void)
 	};
 	static const uint8_t stored[] = { NPU_TYPE_F32, NPU_TYPE_F16, NPU_TYPE_Q8_0 };
 	static const uint32_t shapes[][4] = {
-		{ 1, 1, 1, 1 }, { 64, 37, 1, 1 }, { 100, 16, 9, 2 }, { 1500, 50, 33, 1 }, { 64, 5, 0, 1 }, { 0, 5, 3, 1 },
+		{ 1, 1, 1, 1 }, { 64, 37, 1, 1 }, { 100, 16, 9, 2 }, { 1500, 50, 33, 1 }, { 64, 5, 0, 1 }, { 0, 5, 3, 1 }, { 512, 90, 70, 1 }, { 9000, 3, 4, 1 },
 	};
 
 	for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
