@@ -50,9 +50,8 @@ kernel_ensure() {
 		[ ! -e "$debug/release" ] || exit 0
 		once "$debug/src" debug_source
 		say "building the debug kernel, once (6 to 12 minutes on 2 cores; an interrupted build goes on)"
-		say "progress: tail -f $CACHE/kernel-debug.log"
-		in_root sh -eu "$BOARD/lib/kernel-make.sh" "$debug" "$BOARD/kernels/debug.config" \
-			>"$CACHE/kernel-debug.log" 2>&1 || {
+		logged "$CACHE/kernel-debug.log" '^  [A-Z]+ +.*' in_root sh -eu \
+			"$BOARD/lib/kernel-make.sh" "$debug" "$BOARD/kernels/debug.config" || {
 			grep -E 'error|Error|missing' "$CACHE/kernel-debug.log" | tail -n 20 >&2
 			die "the debug kernel could not be built (see $CACHE/kernel-debug.log)"
 		}

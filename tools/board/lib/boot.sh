@@ -247,6 +247,7 @@ cmd_shell() {
 	boot_check_options
 	boot_prepare
 	boot_request shell :
+	limit=
 	say "booting $(kernel_describe); leave with 'exit' or Ctrl-A x"
 	(boot_qemu -serial mon:stdio -append "console=ttyAMA0 quiet loglevel=4 panic=-1")
 }
@@ -281,11 +282,8 @@ cmd_run() {
 		-device virtserialport,chardev=status,name=board.status \
 		-append "console=ttyAMA0 earlycon panic=-1 $(kernel_arguments)") &
 	board=$!
-	(sleep "$limit" && : >"$work/timeout" && kill "$board") 2>/dev/null &
-	timer=$!
-	board_pids="$board $timer $reader_out $reader_err"
+	board_pids="$board $reader_out $reader_err"
 	wait "$board" && qemu_status=0 || qemu_status=$?
-	kill "$timer" 2>/dev/null || true
 	wait "$reader_out" "$reader_err" || true
 	board_pids=
 	run_verdict
@@ -295,7 +293,8 @@ cmd_run() {
 run_verdict() {
 	reports=$(log_reports "$log")
 	code=$(sed -n 's/^exit //p' "$work/status" | tail -n 1)
-	if [ -e "$work/timeout" ]; then
+	# timeout's own status, and that of a QEMU which it had to kill
+	if [ -z "$code" ] && { [ "$qemu_status" -eq 124 ] || [ "$qemu_status" -eq 137 ]; }; then
 		log_tail "$log"
 		say "time limit of $limit s reached; the end of the kernel log is above"
 		exit "$EXIT_TIMEOUT"

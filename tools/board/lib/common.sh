@@ -63,6 +63,39 @@ once() {
 	) || exit
 }
 
+# logged LOG PATTERN CMD...: run CMD with its output in LOG, and show how far it
+# is: the last match of PATTERN there.
+logged() {
+	logged_file=$1 logged_pattern=$2
+	shift 2
+	: >"$logged_file"
+	logged_progress &
+	logged_pid=$!
+	"$@" >"$logged_file" 2>&1 && logged_status=0 || logged_status=$?
+	kill "$logged_pid" 2>/dev/null || true
+	[ ! -t 2 ] || printf '\r\033[K' >&2
+	return "$logged_status"
+}
+
+# On a terminal one line that changes, elsewhere a line every half minute. Ends
+# with this shell.
+logged_progress() {
+	if [ -n "${BOARD_QUIET-}" ]; then
+		return
+	elif [ -t 2 ]; then
+		format='\rboard:   %.70s\033[K' interval=1
+	else
+		format='board:   %.70s\n' interval=30
+	fi
+	waited=0
+	while sleep 1 && kill -0 $$ 2>/dev/null; do
+		waited=$((waited + 1))
+		[ $((waited % interval)) -eq 0 ] || continue
+		# shellcheck disable=SC2059
+		printf "$format" "$(grep -aoE "$logged_pattern" "$logged_file" | tail -n 1)" >&2
+	done
+}
+
 # Files in a root made without being root belong to other ids: remove them from
 # within the user namespace.
 remove_tree() {

@@ -10,7 +10,7 @@ folder=$1 fragment=$2
 build=$folder/build
 
 run_make() {
-	nice -n 5 make -s -C "$folder/src" O="$build" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "$@"
+	nice -n 5 make -C "$folder/src" O="$build" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "$@"
 }
 
 mkdir -p "$build"
@@ -37,5 +37,5 @@ find "$build" -name '*.o' ! -path '*/scripts/*' ! -path '*/tools/*' -delete
 rm -f "$build/vmlinux.a" "$build/vmlinux.unstripped" "$build"/.tmp_vmlinux*
 find "$folder/src" -name '*.c' ! -path '*/scripts/*' ! -path '*/tools/*' -delete
 
-run_make kernelrelease >"$folder/release.part"
+run_make -s kernelrelease >"$folder/release.part"
 mv "$folder/release.part" "$folder/release"

@@ -10,7 +10,7 @@ tree=$1 build=$2 target=$3
 
 [ -e "$build/build.ninja" ] ||
 	meson setup "$build" "$tree" --default-library=static --buildtype=release
-nice meson compile -C "$build" npumodel
+meson compile -C "$build" npumodel
 
 # Meson's archives are thin: make one that stands alone.
 mkdir -p "$target"

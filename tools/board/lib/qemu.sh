@@ -36,8 +36,8 @@ qemu_unpack() {
 # The model as QEMU finds it: a library, its headers and a .pc file.
 qemu_model() {
 	native=$OUT/native
-	in_root sh -eu "$BOARD/lib/model-make.sh" "$TOP" "$native" "$1/model" \
-		>"$OUT/model.log" 2>&1 || {
+	logged "$OUT/model.log" '^\[[0-9]+/[0-9]+\].*' \
+		in_root sh -eu "$BOARD/lib/model-make.sh" "$TOP" "$native" "$1/model" || {
 		tail -n 20 "$OUT/model.log" >&2
 		die "the hardware model could not be built (see $OUT/model.log)"
 	}
@@ -63,7 +63,8 @@ qemu_ensure() {
 		fi
 		[ -e "$qemu/build/built" ] ||
 			say "building QEMU, once (3 to 6 minutes on 2 cores; an interrupted build goes on)"
-		in_root sh -eu "$BOARD/lib/qemu-make.sh" "$qemu" "$BOARD/qemu" >"$OUT/qemu.log" 2>&1 || {
+		logged "$OUT/qemu.log" '^\[[0-9]+/[0-9]+\].*' \
+			in_root sh -eu "$BOARD/lib/qemu-make.sh" "$qemu" "$BOARD/qemu" || {
 			grep -E 'error|FAILED' "$OUT/qemu.log" | tail -n 20 >&2
 			die "QEMU could not be built (see $OUT/qemu.log)"
 		}
@@ -74,9 +75,10 @@ qemu_ensure() {
 }
 
 # qemu_run ARG...: the host's libc may be older than the one QEMU was built with,
-# so it runs with the root's.
+# so it runs with the root's. $limit: seconds, if any.
 qemu_run() {
 	lib=$(root_dir)/usr/lib
-	exec "$lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" \
+	# shellcheck disable=SC2086
+	exec ${limit:+timeout --foreground -k 10 $limit} "$lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" \
 		--library-path "$lib/x86_64-linux-gnu" "$QEMU" "$@"
 }

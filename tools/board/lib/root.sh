@@ -9,12 +9,12 @@ root_key() {
 	{
 		grep -v '^#' "$BOARD/root/packages"
 		grep '^[a-z]*_release=' "$(lock_file)"
-		archive_kernel_headers_recipe
+		root_recipe
 	} | sha256sum | cut -c1-12
 }
 
 # Bump when root_build() makes a different root from the same inputs.
-archive_kernel_headers_recipe() {
+root_recipe() {
 	echo 1
 }
 
@@ -39,8 +39,9 @@ root_build() {
 		root_headers "$(lock_get latest_release)" "$(lock_get latest_version)") || exit
 	packages=$(grep -v '^#' "$BOARD/root/packages" | tr -s '\n' ',')
 	say "making the Debian 13 build root (about a minute, 200 MB to fetch)"
-	in_namespace sh -eu "$BOARD/lib/root-make.sh" "$target" "$SUITE" "${packages#,}" \
-		"$APT_DIR/sources.list" "$DEBS" "$headers" >"$CACHE/root.log" 2>&1 || {
+	logged "$CACHE/root.log" '^I: .*' \
+		in_namespace sh -eu "$BOARD/lib/root-make.sh" "$target" "$SUITE" "${packages#,}" \
+		"$APT_DIR/sources.list" "$DEBS" "$headers" || {
 		tail -n 5 "$CACHE/root.log" >&2
 		die "the build root could not be made (see $CACHE/root.log)"
 	}

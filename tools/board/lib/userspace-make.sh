@@ -9,8 +9,12 @@ set -eu
 tree=$1 build=$2 cross=$3
 shift 3
 
-[ -e "$build/build.ninja" ] && [ ! "$cross" -nt "$build/build.ninja" ] ||
+# A changed cross file needs a new configuration.
+if [ -n "$(find "$cross" -newer "$build/build.ninja" 2>/dev/null)" ]; then
+	rm -f "$build/build.ninja"
+fi
+[ -e "$build/build.ninja" ] ||
 	meson setup "$build" "$tree" --cross-file "$cross" --prefix=/usr \
 		--libdir=lib --buildtype=debugoptimized
-nice meson compile -C "$build" "$@"
+meson compile -C "$build" "$@"
 DESTDIR=$build/stage meson install -C "$build" --no-rebuild --only-changed --quiet

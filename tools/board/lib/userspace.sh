@@ -17,8 +17,9 @@ userspace_build() {
 	(
 		exec 9>"$OUT/arm64.lock"
 		flock 9
-		in_root sh -eu "$BOARD/lib/userspace-make.sh" "$TOP" "$USERSPACE" \
-			"$BOARD/arm64.cross" "$@" >"$OUT/arm64.log" 2>&1
+		logged "$OUT/arm64.log" '^\[[0-9]+/[0-9]+\].*' \
+			in_root sh -eu "$BOARD/lib/userspace-make.sh" "$TOP" "$USERSPACE" \
+			"$BOARD/arm64.cross" "$@"
 	) || {
 		grep -E 'error|ERROR|FAILED' "$OUT/arm64.log" | tail -n 20 >&2
 		die "the arm64 programs could not be built (see ${OUT#"$TOP/"}/arm64.log)"
