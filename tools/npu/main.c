@@ -1,53 +1,54 @@
 // SPDX-License-Identifier: MIT
-/* npu: one command line with subcommands. */
+/* npu: one command line, its subcommands. */
 #include <stdio.h>
 #include <string.h>
 
-#include <npu/error.h>
+#include <npu/npu.h>
 
 #include "tool.h"
 
 static const struct {
-	const char *name;
+	const char *name, *what;
 	int (*run)(int argc, char **argv);
-	const char *what;
 } commands[] = {
-	{ "run", cmd_run, "write a text with a language model" },
-	{ "gguf", cmd_gguf, "list and check a model file" },
+	{ "run", "write text with a language model", cmd_run },
+	{ "info", "devices: capabilities, driver, topology", cmd_info },
+	{ "bench", "measure bandwidth, matrix work, attention and submission", cmd_bench },
+	{ "selftest", "bring a device up step by step, saying what to check", cmd_selftest },
+	{ "dis", "disassemble a command stream", cmd_dis },
+	{ "gguf", "list and check a GGUF file", cmd_gguf },
 };
 
-#define COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+#define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static void usage(FILE *f)
 {
-	size_t i;
-
-	fputs("usage: npu COMMAND [options]\n\n", f);
-	for (i = 0; i < COMMANDS; i++)
+	fputs("usage: npu COMMAND [OPTION...]\n\n", f);
+	for (size_t i = 0; i < NCOMMANDS; i++)
 		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].what);
-	fputs("\nnpu COMMAND --help describes a command. NPU_DEVICE names the device (default: the first NPU, else software).\n", f);
+	fputs("\nnpu COMMAND --help tells the options. The environment's NPU_DEVICE names the device:\n"
+	      "/dev/accel/accel0, drm (the first node), soft (in this process), soft:config=large,threads=2.\n", f);
 }
 
 int main(int argc, char **argv)
 {
-	uint32_t v = npu_version();
-	size_t i;
-
 	if (argc < 2) {
 		usage(stderr);
 		return 2;
 	}
-	for (i = 0; i < COMMANDS; i++)
-		if (!strcmp(argv[1], commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
-	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		usage(stdout);
 		return 0;
 	}
 	if (!strcmp(argv[1], "--version")) {
+		uint32_t v = npu_version();
+
 		printf("npu %u.%u.%u\n", v >> 16, v >> 8 & 0xff, v & 0xff);
 		return 0;
 	}
-	fprintf(stderr, "npu: '%s' is no command; npu --help lists them\n", argv[1]);
+	for (size_t i = 0; i < NCOMMANDS; i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "npu: no command \"%s\": npu --help lists them\n", argv[1]);
 	return 2;
 }
