@@ -232,7 +232,7 @@ static int step_time(struct bench *b)
 
 static int step_fault(struct bench *b)
 {
-	char note[sizeof(b->note) - 32];
+	char note[128];
 	struct npu_queue_status st;
 	struct npu_queue *bad;
 	struct npu_stream *s;
@@ -257,7 +257,7 @@ static int step_fault(struct bench *b)
 	if (ret != -EFAULT || st.fault_addr != 1ull << (b->info.va_bits - 2))
 		return ret ? ret : -EIO;
 	/* The other queue must not have noticed. */
-	snprintf(note, sizeof(note), "%s", b->note);
+	snprintf(note, sizeof(note), "%.127s", b->note);
 	err = step_store(b);
 	snprintf(b->note, sizeof(b->note), "%s; another queue goes on", note);
 	return err ? -EIO : 0;
