@@ -671,4 +671,3 @@ module_exit(npu_exit);
 
 MODULE_DESCRIPTION("OpenNPU driver");
 MODULE_LICENSE("GPL");
-MODULE_IMPORT_NS("DMA_BUF");

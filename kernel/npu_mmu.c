@@ -13,6 +13,8 @@
 #include <linux/iopoll.h>
 #include <linux/ktime.h>
 
+#include <kunit/visibility.h>
+
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
 
@@ -169,6 +171,7 @@ int npu_mmu_vm_get_slot(struct npu_vm *vm)
 
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_mmu_vm_get_slot);
 
 /* The VM may lose its slot once nobody keeps it. */
 void npu_mmu_vm_put_slot(struct npu_vm *vm)
@@ -180,6 +183,7 @@ void npu_mmu_vm_put_slot(struct npu_vm *vm)
 		list_add_tail(&vm->slot.lru, &mmu->idle);
 	mutex_unlock(&mmu->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_mmu_vm_put_slot);
 
 /* The VM goes: its tables are about to be freed. */
 void npu_mmu_vm_drop_slot(struct npu_vm *vm)
@@ -195,6 +199,7 @@ void npu_mmu_vm_drop_slot(struct npu_vm *vm)
 	}
 	mutex_unlock(&mmu->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_mmu_vm_drop_slot);
 
 /**
  * npu_mmu_vm_lock() - Stall accesses of the device to a range until it is unlocked
@@ -222,6 +227,7 @@ int npu_mmu_vm_lock(struct npu_vm *vm, u64 va, u64 size)
 
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_mmu_vm_lock);
 
 /**
  * npu_mmu_vm_unlock() - Drop what is cached of the locked range, and go on
@@ -252,6 +258,7 @@ int npu_mmu_vm_unlock(struct npu_vm *vm, bool walks)
 
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_mmu_vm_unlock);
 
 /**
  * npu_mmu_evict_all() - No VM has a slot any more
@@ -275,6 +282,7 @@ void npu_mmu_evict_all(struct npu_device *npu)
 	}
 	mutex_unlock(&mmu->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_mmu_evict_all);
 
 int npu_mmu_init(struct npu_device *npu)
 {
@@ -288,3 +296,4 @@ int npu_mmu_init(struct npu_device *npu)
 	npu->mmu = mmu;
 	return drmm_mutex_init(&npu->drm, &mmu->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_mmu_init);

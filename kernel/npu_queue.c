@@ -6,6 +6,8 @@
 #include <linux/dma-mapping.h>
 #include <linux/slab.h>
 
+#include <kunit/visibility.h>
+
 #include <drm/drm_drv.h>
 #include <drm/drm_print.h>
 
@@ -95,6 +97,7 @@ bool npu_queue_push_locked(struct npu_queue *queue, struct npu_job *job)
 	npu_write(queue->npu, NPU_QU(queue->hwq) + NPU_QU_DOORBELL, queue->tail);
 	return true;
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_queue_push_locked);
 
 static void npu_queue_retire(struct npu_queue *queue, struct npu_job *job, int error)
 {
@@ -141,6 +144,7 @@ void npu_queue_complete(struct npu_queue *queue)
 	npu_queue_complete_locked(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_queue_complete);
 
 /**
  * npu_queue_kill() - The queue ends, and all its jobs with it
@@ -176,6 +180,7 @@ void npu_queue_kill(struct npu_queue *queue, u32 state, int error,
 	spin_unlock_irqrestore(&queue->lock, flags);
 	dma_fence_end_signalling(cookie);
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_queue_kill);
 
 /**
  * npu_queue_cancel_started() - The device was reset under a job of the queue
@@ -198,6 +203,7 @@ void npu_queue_cancel_started(struct npu_queue *queue)
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
+EXPORT_SYMBOL_IF_KUNIT(npu_queue_cancel_started);
 
 /* ---- State ------------------------------------------------------------------------------ */
 
