@@ -11,7 +11,7 @@ shift 3
 
 # A changed cross file needs a new configuration.
 if [ -n "$(find "$cross" -newer "$build/build.ninja" 2>/dev/null)" ]; then
-	rm -f "$build/build.ninja"
+	rm -rf "$build"
 fi
 [ -e "$build/build.ninja" ] ||
 	meson setup "$build" "$tree" --cross-file "$cross" --prefix=/usr \
