@@ -21,6 +21,10 @@ run_usage() {
 		  -c CONFIG   configuration of the model: small, large or a file (default: small)
 		  -g OPTION   QEMU option of the NPU, as threads=2 or isa=scalar (repeatable)
 		  -d TREE     device tree of dts/ by name (default: virt-board or virt-board-dual)
+		  -S          output over a serial port, stderr with it: for commands that
+		              suspend the system, which virtio's 9p and console do not survive;
+		              without /out
+		  -x OPTION   option for QEMU itself (repeatable)
 		  -D          do not load the driver
 		  -R          let the guest reboot (COMMAND runs again) instead of ending
 		  -W          do not fail on warnings in the kernel log
@@ -34,8 +38,8 @@ run_usage() {
 
 boot_options() {
 	kernel=latest limit=300 output='' log='' models='' files='' memory='' npus=1
-	config='' npu_options='' tree='' driver=yes reboot=no warnings=fail build=yes
-	while getopts k:t:o:l:m:f:M:n:c:g:d:DRWBqh option; do
+	config='' npu_options='' tree='' driver=yes serial=no qemu_options='' reboot=no warnings=fail build=yes
+	while getopts k:t:o:l:m:f:M:n:c:g:d:x:SDRWBqh option; do
 		case $option in
 		k) kernel=$OPTARG ;;
 		t) limit=$OPTARG ;;
@@ -50,6 +54,8 @@ boot_options() {
 		c) config=$OPTARG ;;
 		g) npu_options="$npu_options -global npu.$OPTARG" ;;
 		d) tree=$OPTARG ;;
+		x) qemu_options="$qemu_options $OPTARG" ;;
+		S) serial=yes ;;
 		D) driver=no ;;
 		R) reboot=yes ;;
 		W) warnings=pass ;;
@@ -134,7 +140,7 @@ boot_request() {
 	{
 		echo "mode=$1"
 		echo "driver=$driver"
-		echo "output=yes"
+		if [ "$serial" = yes ]; then echo "serial=yes"; else echo "output=yes"; fi
 		[ -z "$models" ] || echo "models=yes"
 		[ "$warnings" = pass ] || echo "leaks=yes"
 	} >"$request/etc/board/config"
@@ -215,7 +221,7 @@ boot_qemu() {
 	[ -z "$config" ] || set -- "$@" -global "npu.config=$config"
 	[ "$reboot" = yes ] || set -- "$@" -no-reboot
 	# shellcheck disable=SC2086
-	qemu_run "$@" $npu_options
+	qemu_run "$@" $npu_options $qemu_options
 }
 
 boot_prepare() {
@@ -249,7 +255,7 @@ cmd_shell() {
 	boot_request shell :
 	limit=
 	say "booting $(kernel_describe); leave with 'exit' or Ctrl-A x"
-	(boot_qemu -serial mon:stdio -append "console=ttyAMA0 quiet loglevel=4 panic=-1")
+	(boot_qemu -serial mon:stdio -serial null -append "console=ttyAMA0 quiet loglevel=4 panic=-1")
 }
 
 cmd_run() {
@@ -271,11 +277,14 @@ cmd_run() {
 	reader_out=$!
 	cat "$work/stderr" >&2 &
 	reader_err=$!
-	(boot_qemu -serial "file:$log" \
+	uart=null port='-device virtserialport,chardev=stdout,name=board.out'
+	[ "$serial" = no ] || { uart=chardev:stdout port=''; }
+	# shellcheck disable=SC2086
+	(boot_qemu -serial "file:$log" -serial "$uart" \
 		-monitor "unix:$work/monitor,server=on,wait=off" \
 		-device virtio-serial-device,bus=virtio-mmio-bus.0 \
 		-chardev "file,id=stdout,path=$work/stdout" \
-		-device virtserialport,chardev=stdout,name=board.out \
+		$port \
 		-chardev "file,id=stderr,path=$work/stderr" \
 		-device virtserialport,chardev=stderr,name=board.err \
 		-chardev "file,id=status,path=$work/status" \
@@ -293,6 +302,7 @@ cmd_run() {
 run_verdict() {
 	reports=$(log_reports "$log")
 	code=$(sed -n 's/^exit //p' "$work/status" | tail -n 1)
+	[ "$serial" = no ] || code=$(sed -n 's/.*board: exit \([0-9]*\).*/\1/p' "$log" | tail -n 1)
 	# timeout's own status, and that of a QEMU which it had to kill
 	if [ -z "$code" ] && { [ "$qemu_status" -eq 124 ] || [ "$qemu_status" -eq 137 ]; }; then
 		log_tail "$log"
