@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The model's device core: cost per command, per job, and what scattered
+ * memory costs an operand.
+ *
+ *   bench_model [threads]
+ *
+ * Streams are replayed from one queue of a threaded model; each figure is the
+ * best of three runs. Costs of commands are CPU time of the process, which a busy
+ * machine changes less than wall time; with more than one thread idle workers'
+ * spinning is in them.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "npu_isa.h"
+#include "npu_model.h"
+#include "npu_regs.h"
+
+#define RAM_BASE	0x80000000ull
+#define RAM_SIZE	(128ull << 20)
+#define PAGE		4096ull
+#define VA_STREAM	0x10000ull
+#define VA_DATA		0x100000ull		/* small operands */
+#define VA_SRC		0x40000000ull		/* 8 MiB, contiguous on the bus */
+#define VA_SCATTERED	0x50000000ull		/* the same pages of another 16 MiB, every other one, backwards */
+#define BIG		(6ull << 20)
+#define LOOPS		100000u
+
+static uint8_t *ram;
+static int ram_fd;
+static bool hide_fd;
+static struct npu_model *m;
+static uint64_t next_page = RAM_BASE + PAGE;
+static uint32_t tail;
+
+static int window(void *host, uint64_t bus, struct npu_model_window *out)
+{
+	(void)host;
+	if (bus < RAM_BASE || bus >= RAM_BASE + RAM_SIZE)
+		return -EFAULT;
+	*out = (struct npu_model_window){ .bus = RAM_BASE, .size = RAM_SIZE, .host = ram,
+					  .fd = hide_fd ? -1 : ram_fd, .writable = true };
+	return 0;
+}
+
+static void irq(void *host, bool level)
+{
+	(void)host;
+	(void)level;
+}
+
+static clockid_t timebase = CLOCK_PROCESS_CPUTIME_ID;
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(timebase, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static void *at(uint64_t bus)
+{
+	return ram + (bus - RAM_BASE);
+}
+
+static uint64_t pages(uint64_t bytes)
+{
+	uint64_t p = next_page;
+
+	next_page += bytes;
+	return p;
+}
+
+static void map_page(uint64_t va, uint64_t bus)
+{
+	uint64_t *table = at(RAM_BASE);
+
+	for (unsigned int level = 1; level < 3; level++) {
+		uint64_t *e = &table[va >> (39 - 9 * level) & 511];
+
+		if (!*e)
+			*e = pages(PAGE) | NPU_PTE_VALID | NPU_PTE_TABLE;
+		table = at(*e & NPU_PTE_ADDR_MASK);
+	}
+	table[va >> 12 & 511] = bus | NPU_PTE_VALID | NPU_PTE_TABLE | NPU_PTE_USER | NPU_PTE_AF;
+}
+
+static void map_range(uint64_t va, uint64_t bus, uint64_t size)
+{
+	for (uint64_t off = 0; off < size; off += PAGE)
+		map_page(va + off, bus + off);
+}
+
+static uint64_t ring, comp, stream;
+
+static void setup(unsigned int threads)
+{
+	const struct npu_model_bus bus = { .window = window, .irq = irq };
+	struct npu_model_options o = { .size = sizeof(o), .threads = threads };
+	char err[200];
+	uint64_t big, as = NPU_MMU_BASE + NPU_AS(0);
+
+	memset(ram, 0, RAM_SIZE);
+	next_page = RAM_BASE + PAGE;
+	tail = 0;
+	if (npu_model_create(&bus, NULL, &o, &m, err, sizeof(err))) {
+		fprintf(stderr, "bench_model: %s\n", err);
+		exit(1);
+	}
+	ring = pages(PAGE);
+	comp = pages(PAGE);
+	stream = pages(4 * PAGE);
+	map_range(VA_STREAM, stream, 4 * PAGE);
+	map_range(VA_DATA, pages(16 * PAGE), 16 * PAGE);
+	map_range(VA_SRC, pages(BIG), BIG);
+	big = pages(2 * BIG);
+	for (uint64_t i = 0; i < BIG / PAGE; i++)
+		map_page(VA_SCATTERED + i * PAGE, big + 2 * (BIG / PAGE - 1 - i) * PAGE);
+	npu_model_write(m, as + NPU_AS_TABLE_LO, RAM_BASE, 8);
+	npu_model_write(m, as + NPU_AS_CFG, NPU_AS_CFG_ENABLE | NPU_AS_CFG_VA_BITS(39), 4);
+	npu_model_write(m, as + NPU_AS_CMD, NPU_AS_CMD_UPDATE, 4);
+	npu_model_write(m, NPU_QC(0) + NPU_QC_RING_LO, ring, 8);
+	npu_model_write(m, NPU_QC(0) + NPU_QC_COMP_LO, comp, 8);
+	npu_model_write(m, NPU_QC(0) + NPU_QC_RING_LOG2, 6, 4);
+	npu_model_write(m, NPU_QC(0) + NPU_QC_CMD, NPU_QCMD_START, 4);
+}
+
+static uint32_t stream_size;
+
+static void put(void *packet, size_t size)
+{
+	struct npu_cmd *c = packet;
+
+	c->len = (uint8_t)(size / NPU_PACKET_ALIGN);
+	c->signal = NPU_NO_TOKEN;
+	memcpy((uint8_t *)at(stream) + stream_size, packet, size);
+	stream_size += (uint32_t)size;
+}
+
+static struct npu_tensor f32(uint64_t addr, uint64_t n)
+{
+	return (struct npu_tensor){ .addr = addr, .ne = { (uint32_t)n, 1, 1, 1 }, .nb = { 4, 4 * n, 4 * n, 4 * n } };
+}
+
+/* @loops times one packet (none with size 0), in a loop of its own. */
+static void build(void *packet, size_t size, uint32_t loops)
+{
+	struct npu_cmd_set set = { .cmd.opcode = NPU_CMD_SET, .rd = 1, .imm = loops };
+	struct npu_cmd_branch loop = { .cmd.opcode = NPU_CMD_LOOP, .ra = 1, .rb = NPU_NO_REG,
+				       .offset = -(int32_t)size };
+	struct npu_cmd end = { .opcode = NPU_CMD_END };
+
+	stream_size = 0;
+	put(&set, sizeof(set));
+	if (size)
+		put(packet, size);
+	put(&loop, sizeof(loop));
+	put(&end, sizeof(end));
+}
+
+static double submit(uint32_t jobs)
+{
+	double t = seconds();
+
+	for (uint32_t i = 0; i < jobs; i++) {
+		struct npu_job_desc *d = (struct npu_job_desc *)at(ring) + (tail & 63);
+
+		*d = (struct npu_job_desc){ .stream = VA_STREAM, .stream_size = stream_size, .seqno = ++tail };
+		npu_model_write(m, NPU_QU(0) + NPU_QU_DOORBELL, tail, 4);
+		while (npu_model_read(m, NPU_QU(0) + NPU_QU_SEQNO_LO, 8) != tail) {
+			if (NPU_QSTATE(npu_model_read(m, NPU_QC(0) + NPU_QC_STATUS, 4)) == NPU_QSTATE_FAULTED) {
+				fprintf(stderr, "bench_model: fault 0x%08x at 0x%llx\n",
+					(unsigned int)npu_model_read(m, NPU_QC(0) + NPU_QC_FAULT, 4),
+					(unsigned long long)npu_model_read(m, NPU_QC(0) + NPU_QC_FAULT_ADDR_LO, 8));
+				exit(1);
+			}
+			if (jobs == 1)
+				usleep(200);
+		}
+	}
+	return seconds() - t;
+}
+
+static double best(uint32_t jobs)
+{
+	double b = 1e9;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		double t = submit(jobs);
+
+		if (t < b)
+			b = t;
+	}
+	return b;
+}
+
+static void small_commands(void)
+{
+	struct npu_cmd_map inc = { .cmd.opcode = NPU_OP_UNARY, .kind = NPU_UNARY_SCALE, .p0 = 1, .p1 = 1 };
+	struct npu_cmd_map copy = { .cmd.opcode = NPU_OP_COPY };
+	struct npu_cmd_binary add = { .cmd.opcode = NPU_OP_BINARY, .kind = NPU_BINARY_ADD };
+	double loop, t;
+
+	build(NULL, 0, LOOPS);
+	loop = best(1) / LOOPS;
+	printf("control packet            %8.0f ns\n", loop * 1e9);
+	inc.dst = inc.src = f32(VA_DATA, 4);
+	build(&inc, sizeof(inc), LOOPS);
+	t = best(1) / LOOPS - loop;
+	printf("UNARY of 4 elements       %8.0f ns\n", t * 1e9);
+	copy.dst = f32(VA_DATA, 4);
+	copy.src = f32(VA_DATA + 64, 4);
+	build(&copy, sizeof(copy), LOOPS);
+	t = best(1) / LOOPS - loop;
+	printf("COPY of 4 elements        %8.0f ns\n", t * 1e9);
+	add.dst = f32(VA_DATA, 4);
+	add.a = f32(VA_DATA + 64, 4);
+	add.b = f32(VA_DATA + 128, 4);
+	build(&add, sizeof(add), LOOPS);
+	t = best(1) / LOOPS - loop;
+	printf("BINARY of 4 elements      %8.0f ns\n", t * 1e9);
+}
+
+static void copies(const char *what, uint64_t va)
+{
+	struct npu_cmd_map copy = { .cmd.opcode = NPU_OP_COPY };
+	double t;
+
+	copy.dst = f32(VA_SRC, BIG / 8);
+	copy.src = f32(va, BIG / 8);
+	if (va == VA_SRC)
+		copy.src.addr += BIG / 2;
+	build(&copy, sizeof(copy), 100);
+	submit(1);
+	t = best(1) / 100;
+	printf("COPY of 3 MiB, %-11s %7.2f GB/s  (%llu mappings, %llu gathers)\n", what, (double)BIG / t * 1e-9,
+	       (unsigned long long)npu_model_stat(m, NPU_MODEL_STAT_VIEW_MAPS),
+	       (unsigned long long)npu_model_stat(m, NPU_MODEL_STAT_GATHERS));
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int threads = argc > 1 ? (unsigned int)atoi(argv[1]) : 1;
+
+	ram_fd = memfd_create("bench-ram", MFD_CLOEXEC);
+	if (ram_fd < 0 || ftruncate(ram_fd, (off_t)RAM_SIZE))
+		return 1;
+	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd, 0);
+	if (ram == MAP_FAILED)
+		return 1;
+	setup(threads);
+	small_commands();
+	timebase = CLOCK_MONOTONIC;
+	build(NULL, 0, 1);
+	printf("job, doorbell to seqno    %8.0f ns\n", best(1000) / 1000 * 1e9);
+	copies("contiguous", VA_SRC);
+	copies("scattered", VA_SCATTERED);
+	npu_model_destroy(m);
+	hide_fd = true;
+	setup(threads);
+	copies("gathered", VA_SCATTERED);
+	npu_model_destroy(m);
+	return 0;
+}
