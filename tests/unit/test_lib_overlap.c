@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Engines overlap: the device cycles of a layer of TinyLlama's shape, beside the work of its busiest part alone: an
+ * engine, or the memory channel that the engines share. In modelled device time, so deterministic.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib_common.h"
+
+#define C	2048u
+#define FF	5632u
+#define HEADS	32u
+#define GROUPS	4u
+#define D	64u
+#define CTX	1024u
+#define TIMEOUT_NS 300000000000ll
+
+struct layer {
+	struct npu_graph *g;
+	struct npu_vm *vm;
+	int pos, rows, kv;
+	uint32_t m;
+	struct npu_gtensor *steps;
+	struct npu_buffer *buffers[16];
+	unsigned int n;
+};
+
+static struct npu_buffer *buffer(struct layer *l, uint64_t bytes)
+{
+	struct npu_buffer *b;
+
+	assert_int_equal(npu_buffer_create(l->vm, bytes, 0, &b), 0);
+	l->buffers[l->n++] = b;
+	return b;
+}
+
+static struct npu_gtensor *weight(struct layer *l, const char *name, uint32_t k, uint32_t n)
+{
+	struct npu_bound b = { .name = name, .type = NPU_TYPE_Q8_0, .layout = NPU_LAYOUT_TILE16,
+			       .shape = npu_shape4(k, n, 1, 1) };
+
+	b.buffer = buffer(l, npu_type_row_bytes(b.type, k) * n);
+	return npu_graph_weight(l->g, &b);
+}
+
+static struct npu_gtensor *vector(struct layer *l, const char *name, enum npu_type type, uint32_t n)
+{
+	struct npu_bound b = { .name = name, .type = type, .shape = npu_shape4(n, 1, 1, 1) };
+
+	b.buffer = buffer(l, npu_type_row_bytes(type, n));
+	return npu_graph_weight(l->g, &b);
+}
+
+static struct npu_gtensor *heads(struct layer *l, struct npu_gtensor *x, uint32_t first, uint32_t n, uint32_t cols)
+{
+	struct npu_shape s = { { D, n, l->m, 1 }, { 0, 0, l->rows, 0 } };
+	uint64_t nb[NPU_DIMS] = { 4, D * 4, cols * 4ull, cols * 4ull * l->m };
+
+	return npu_graph_view(l->g, x, s, nb, npu_const(first * 4ull));
+}
+
+static struct npu_gtensor *rope(struct layer *l, struct npu_gtensor *x)
+{
+	struct npu_rope r = { .x = x, .step = l->steps, .pos = npu_scaled(l->pos, 1), .ndims = D, .mscale = 1 };
+
+	return npu_graph_rope(l->g, &r);
+}
+
+static struct npu_gtensor *cache(struct layer *l, struct npu_gtensor *x)
+{
+	struct npu_bound b = { .name = "cache", .type = NPU_TYPE_F16, .shape = npu_shape4(D, CTX, GROUPS, 1) };
+	struct npu_shape here = { { D, l->m, GROUPS, 1 }, { 0, l->rows, 0, 0 } };
+	struct npu_shape all = { { D, CTX, GROUPS, 1 }, { 0, l->kv, 0, 0 } };
+	uint64_t nb[NPU_DIMS] = { 2, 2 * D, 2 * D * CTX, 2ull * D * CTX * GROUPS };
+	struct npu_gtensor *c;
+
+	b.buffer = buffer(l, 2ull * D * CTX * GROUPS);
+	c = npu_graph_state(l->g, &b);
+	npu_graph_copy(l->g, npu_graph_view(l->g, c, here, nb, npu_scaled(l->pos, 2 * D)),
+		       npu_graph_permute(l->g, x, 0, 2, 1, 3));
+	return npu_graph_view(l->g, c, all, nb, npu_const(0));
+}
+
+/* Cycles of one run, and those of the busiest engine or of the memory channel. */
+static void run_layer(struct lib_state *s, uint32_t m, uint64_t *cycles, uint64_t *busiest)
+{
+	struct layer l = { .vm = s->vm, .m = m };
+	struct npu_attention a = { .causal = true, .scale = 0.125f };
+	struct npu_gtensor *x, *h, *qkv, *gate, *up;
+	struct npu_counters c0, c1;
+	struct npu_program *p;
+	uint64_t args[2] = { CTX - m, m }, bytes, memory;
+
+	assert_ok(s->dev, npu_graph_create(s->dev, &l.g));
+	l.pos = npu_graph_arg(l.g, "pos", CTX - m);
+	l.rows = npu_graph_arg(l.g, "rows", m);
+	l.kv = npu_graph_let(l.g, "kv", npu_sum(l.pos, 1, l.rows, 1), CTX);
+	l.steps = vector(&l, "steps", NPU_TYPE_I64, D / 2);
+	x = npu_graph_convert(l.g, npu_graph_input(l.g, "x", NPU_TYPE_F32, npu_shape_rows(C, l.rows, m)), NPU_TYPE_F32);
+	h = npu_graph_rms_norm(l.g, x, vector(&l, "attn_norm", NPU_TYPE_F32, C), 1e-5f, NPU_TYPE_F32);
+	qkv = npu_graph_matmul(l.g, h, weight(&l, "qkv", C, (HEADS + 2 * GROUPS) * D), NULL, NPU_TYPE_F32);
+	a.q = rope(&l, heads(&l, qkv, 0, HEADS, (HEADS + 2 * GROUPS) * D));
+	a.k = cache(&l, rope(&l, heads(&l, qkv, HEADS * D, GROUPS, (HEADS + 2 * GROUPS) * D)));
+	a.v = cache(&l, heads(&l, qkv, (HEADS + GROUPS) * D, GROUPS, (HEADS + 2 * GROUPS) * D));
+	a.pos = npu_scaled(l.pos, 1);
+	h = npu_graph_reshape(l.g, npu_graph_attention(l.g, &a), npu_shape_rows(C, l.rows, m));
+	x = npu_graph_matmul_add(l.g, x, h, weight(&l, "attn_output", C, C), NULL);
+	h = npu_graph_rms_norm(l.g, x, vector(&l, "ffn_norm", NPU_TYPE_F32, C), 1e-5f, NPU_TYPE_F32);
+	h = npu_graph_matmul(l.g, h, weight(&l, "gate_up", C, 2 * FF), NULL, NPU_TYPE_F32);
+	gate = npu_graph_slice(l.g, h, 0, 0, FF);
+	up = npu_graph_slice(l.g, h, 0, FF, FF);
+	h = npu_graph_glu(l.g, NPU_GLU_SWIGLU, gate, up, NPU_TYPE_F32);
+	x = npu_graph_matmul_add(l.g, x, h, weight(&l, "down", FF, C), NULL);
+	npu_graph_output(l.g, "y", x);
+	if (npu_graph_compile(l.g, s->vm, NULL, &p))
+		fail_msg("%s", npu_graph_error(l.g));
+	npu_graph_destroy(l.g);
+	assert_ok(s->dev, npu_device_counters(s->dev, &c0, sizeof(c0)));
+	assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, TIMEOUT_NS));
+	assert_ok(s->dev, npu_device_counters(s->dev, &c1, sizeof(c1)));
+	*cycles = c1.cycles - c0.cycles;
+	*busiest = 0;
+	for (unsigned int e = 0; e < 3; e++)
+		if (c1.engine[e] - c0.engine[e] > *busiest)
+			*busiest = c1.engine[e] - c0.engine[e];
+	bytes = c1.bytes_read + c1.bytes_written - c0.bytes_read - c0.bytes_written;
+	memory = bytes * s->info.core_khz / 1000 / s->info.dram_mbps;
+	if (memory > *busiest)
+		*busiest = memory;
+	print_message("M=%u: %llu cycles; memory %llu; busy %llu matrix %llu vector %llu copy; %llu MB; %llu MMACs\n", m,
+		      (unsigned long long)*cycles, (unsigned long long)memory, (unsigned long long)(c1.engine[0] - c0.engine[0]),
+		      (unsigned long long)(c1.engine[1] - c0.engine[1]), (unsigned long long)(c1.engine[2] - c0.engine[2]),
+		      (unsigned long long)bytes / 1000000,
+		      (unsigned long long)(c1.macs - c0.macs) / 1000000);
+	npu_program_unref(p);
+	for (unsigned int i = 0; i < l.n; i++)
+		npu_buffer_unref(l.buffers[i]);
+}
+
+static void test_prefill(void **state)
+{
+	struct lib_state *s = *state;
+	uint64_t cycles, busiest;
+
+	run_layer(s, 512, &cycles, &busiest);
+	assert_true(cycles * 100 <= busiest * 110);
+}
+
+static void test_decode(void **state)
+{
+	struct lib_state *s = *state;
+	uint64_t cycles, busiest;
+
+	run_layer(s, 1, &cycles, &busiest);
+	assert_true(cycles * 100 <= busiest * 120);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, lib_setup, lib_teardown)
+	const struct CMUnitTest tests[] = { T(test_decode), T(test_prefill) };
+
+	/* The shape is that of the large configuration's models. */
+	setenv("NPU_DEVICE", "soft:config=large,threads=2,hazards=1", 1);
+	return cmocka_run_group_tests_name("lib_overlap", tests, NULL, NULL);
+}
