@@ -349,7 +349,8 @@ static void test_progress_and_timestamp(void **state)
 	bench_free(b);
 }
 
-static void expect_bad_descriptor(struct bench *b, struct stream *s, size_t offset, uint64_t value, size_t size)
+static void expect_bad_descriptor(struct bench *b, struct stream *s, uint64_t ring, size_t offset, uint64_t value,
+				  size_t size)
 {
 	uint32_t at = b->tail[0];
 
@@ -359,21 +360,16 @@ static void expect_bad_descriptor(struct bench *b, struct stream *s, size_t offs
 	q_expect_fault(b, 0, NPU_FAULT_DESCRIPTOR);
 	assert_int_equal(NPU_FAULT_OPCODE(rd(b, NPU_QC(0) + NPU_QC_FAULT)), 0xffff);
 	assert_int_equal(rd64(b, NPU_QC(0) + NPU_QC_FAULT_SEQNO_LO), b->seqno);
-	assert_int_equal(rd64(b, NPU_QC(0) + NPU_QC_FAULT_ADDR_LO), b->ring[0] + at % 16 * 64);
+	assert_int_equal(rd64(b, NPU_QC(0) + NPU_QC_FAULT_ADDR_LO), ring + at % 16 * 64);
 	restart(b);
 }
 
 #define BAD(field, value) \
-	expect_bad_descriptor(b, &s, offsetof(struct npu_job_desc, field), value, \
+	expect_bad_descriptor(b, s, ring, offsetof(struct npu_job_desc, field), value, \
 			      sizeof(((struct npu_job_desc *)0)->field))
 
-static void test_descriptors(void **state)
+static void bad_descriptors(struct bench *b, struct stream *s, uint64_t ring)
 {
-	struct bench *b = setup();
-	struct stream s = { .size = 0 };
-
-	(void)state;
-	s_end(&s);
 	BAD(stream, VA_STREAM + 8);
 	BAD(stream, UINT64_MAX - 15);
 	BAD(stream_size, 0);
@@ -383,6 +379,32 @@ static void test_descriptors(void **state)
 	BAD(nregs, 33);
 	BAD(rsvd[0], 1);
 	BAD(rsvd[2], 1ull << 63);
+}
+
+static void test_descriptors(void **state)
+{
+	struct bench *b = setup();
+	struct stream s = { .size = 0 };
+
+	(void)state;
+	s_end(&s);
+	bad_descriptors(b, &s, b->ring[0]);
+	bench_free(b);
+	/* A process forges them in its own ring. */
+	b = bench_new(&sync_opt);
+	bench_queue(b, 0, 0, NPU_QC_MODE_USER);
+	bad_descriptors(b, &s, 0x40000000);
+	assert_true(q_wait(b, 0, q_submit(b, 0, &s)));
+	bench_free(b);
+}
+
+static void test_initial_register_faults(void **state)
+{
+	struct bench *b = setup();
+	struct stream s = { .size = 0 };
+
+	(void)state;
+	s_end(&s);
 	/* Registers at an odd place, and nowhere. */
 	q_push(b, 0, &s, VA_STREAM, 0);
 	q_desc(b, 0, b->tail[0] - 1)->nregs = 1;
@@ -412,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_trap),
 		cmocka_unit_test(test_progress_and_timestamp),
 		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_initial_register_faults),
 	};
 
 	return cmocka_run_group_tests_name("model: command processor", tests, NULL, NULL);

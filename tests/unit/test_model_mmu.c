@@ -2,6 +2,7 @@
 /* Address spaces: walks, exact faults, the TLB, maintenance, host views. */
 #include <time.h>
 
+#include "core/core.h"	/* for the limit of mappings alone */
 #include "model_common.h"
 
 static const struct npu_model_options sync_opt = { .size = sizeof(sync_opt), .synchronous = true };
@@ -496,6 +497,27 @@ static void test_scattered_gather(void **state)
 	bench_free(b);
 }
 
+/* No mappings left: what is mapped stays, the rest is gathered; after a flush others may be mapped. */
+static void test_view_limit(void **state)
+{
+	struct bench *b = setup(&sync_opt);
+	uint64_t pages = bench_pages(b, 1200);
+
+	(void)state;
+	b->m->view_limit = 100;
+	scatter(b, pages, 600);
+	check_scattered(b, pages, 600);
+	assert_in_range(npu_model_stat(b->m, NPU_MODEL_STAT_VIEW_MAPS), 90, 100);
+	assert_true(npu_model_stat(b->m, NPU_MODEL_STAT_GATHERS) >= 2);
+	check_scattered(b, pages, 600);
+	as_cmd(b, 0, NPU_AS_CMD_FLUSH_ALL);
+	assert_int_equal(npu_model_stat(b->m, NPU_MODEL_STAT_VIEW_MAPS), 0);
+	b->m->view_limit = 10000;
+	check_scattered(b, pages, 600);
+	assert_int_equal(npu_model_stat(b->m, NPU_MODEL_STAT_VIEW_MAPS), 600);
+	bench_free(b);
+}
+
 /* Windows of 64 KiB: runs end where windows end. */
 static void test_small_windows(void **state)
 {
@@ -611,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_lock_with_hung_queue),
 		cmocka_unit_test(test_scattered_view),
 		cmocka_unit_test(test_scattered_gather),
+		cmocka_unit_test(test_view_limit),
 		cmocka_unit_test(test_small_windows),
 		cmocka_unit_test(test_segment_end),
 		cmocka_unit_test(test_hostile_tables),

@@ -109,7 +109,8 @@ int bus_write(struct bus *b, uint64_t addr, const void *buf, size_t len);
 struct leaf {
 	uint64_t va;
 	uint16_t valid, writable, viewed;	/* entries with these bits */
-	uint16_t view_runs;			/* host mappings that the view uses here */
+	uint16_t view_runs;			/* runs of pages mapped in the view */
+	uint16_t view_maps;			/* host mappings: runs, and the holes between them */
 	bool contiguous;			/* full, host pointers ascend by pages */
 	uint64_t pte[LEAF_PAGES];
 	uint8_t *host[LEAF_PAGES];		/* NULL: no memory there */
@@ -341,6 +342,7 @@ struct span {
 #define MAX_SPANS 8u
 
 unsigned int packet_spans(const void *packet, struct span *out);
+bool packet_holds(const void *packet, uint64_t va, uint64_t len, bool write);
 struct hazards;
 struct hazards *hazards_new(void);
 void hazards_free(struct hazards *h);
@@ -422,6 +424,7 @@ struct npu_model {
 	_Atomic uint64_t cnt_cycles, cnt_engine[NPU_ENGINES], cnt_read, cnt_write, cnt_sram, cnt_macs, cnt_commands,
 		cnt_walks, cnt_switches;
 	_Atomic uint64_t stat_hazards, stat_gathers, stat_view_maps;
+	_Atomic uint64_t view_maps;	/* host mappings that views cause, holes included */
 
 	/* X: tensor operations. */
 	struct npu_op_env env;

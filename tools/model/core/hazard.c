@@ -203,6 +203,18 @@ unsigned int packet_spans(const void *packet, struct span *out)
 	return a.count;
 }
 
+/* Whether a checked packet accounts for an access; what it does not would be missed by LOCK and by this checker. */
+bool packet_holds(const void *packet, uint64_t va, uint64_t len, bool write)
+{
+	struct span span[MAX_SPANS];
+	unsigned int n = packet_spans(packet, span);
+
+	while (n--)
+		if (va >= span[n].first && va + len - 1 <= span[n].last && (!write || span[n].write))
+			return true;
+	return false;
+}
+
 /* ---- Overlap of two areas ----------------------------------------------------------- */
 
 /* Dimensions in use, by falling stride. */

@@ -39,6 +39,12 @@ static void *env_map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned
 		}
 		return NULL;
 	}
+	if (m->hazards && !packet_holds(m->env_queue->packet, va, len, write)) {
+		core_log(m, "internal: opcode 0x%02x maps operand %u where the packet has none",
+			 ((const struct npu_cmd *)m->env_queue->packet)->opcode, operand);
+		env_fault(m, NPU_FAULT_INTERNAL, va, write, operand);
+		return NULL;
+	}
 	p = view_map(m, s, &m->bounces, va, len, write, &x);
 	if (!p && !(access & NPU_OP_PROBE))
 		env_fault(m, x.code, x.addr, write, operand);

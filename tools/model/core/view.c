@@ -67,25 +67,24 @@ void view_fini(struct npu_model *m, struct slot *s)
 
 /* ---- Mappings of one leaf ---------------------------------------------------- */
 
-static uint16_t count_runs(const struct leaf *l)
-{
-	uint16_t runs = 0;
-
-	for (unsigned int i = 0; i < LEAF_PAGES; i++) {
-		if (!(l->pte[i] & TLB_VIEW))
-			continue;
-		if (!i || !(l->pte[i - 1] & TLB_VIEW) || l->host[i] != l->host[i - 1] + PAGE_SIZE)
-			runs++;
-	}
-	return runs;
-}
-
 static void recount(struct npu_model *m, struct leaf *l)
 {
-	uint16_t runs = count_runs(l);
+	uint16_t runs = 0, holes = 0;
 
+	for (unsigned int i = 0; i < LEAF_PAGES; i++) {
+		bool before = i && (l->pte[i - 1] & TLB_VIEW);
+
+		if (!(l->pte[i] & TLB_VIEW))
+			holes += !i || before;
+		else if (!before || l->host[i] != l->host[i - 1] + PAGE_SIZE)
+			runs++;
+	}
+	if (!runs)
+		holes = 0;
 	atomic_fetch_add_explicit(&m->stat_view_maps, (uint64_t)runs - l->view_runs, memory_order_relaxed);
+	atomic_fetch_add_explicit(&m->view_maps, (uint64_t)(runs + holes) - l->view_maps, memory_order_relaxed);
 	l->view_runs = runs;
+	l->view_maps = runs + holes;
 }
 
 void view_leaf_drop(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int first, unsigned int n)
@@ -117,13 +116,16 @@ static bool map_run(struct npu_model *m, struct leaf *l, unsigned int first, uns
 		return false;
 	if (w.writable)
 		prot |= PROT_WRITE;
-	return mmap(at, n * PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, w.fd, (off_t)(w.fd_offset + (bus - w.bus))) !=
+	/* Populated: a fault per page would cost more than the mapping. */
+	return mmap(at, n * PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, w.fd, (off_t)(w.fd_offset + (bus - w.bus))) !=
 	       MAP_FAILED;
 }
 
 /* Maps pages [first, end) of @l, which are all valid, into the view. */
 static bool map_leaf(struct npu_model *m, struct leaf *l, unsigned int first, unsigned int end, uint8_t *leaf_base)
 {
+	/* What this call adds: a run each, and a hole before the first and after the last. */
+	uint64_t room = counter(&m->view_maps) + 2;
 	bool ok = true;
 
 	while (ok && first < end) {
@@ -138,19 +140,11 @@ static bool map_leaf(struct npu_model *m, struct leaf *l, unsigned int first, un
 		       (l->pte[first + n] & NPU_PTE_ADDR_MASK) ==
 			       (l->pte[first] & NPU_PTE_ADDR_MASK) + n * PAGE_SIZE)
 			n++;
-		/* Two mappings for a run: itself, and the hole that it leaves. */
-		if (2 * (counter(&m->stat_view_maps) + 1) > m->view_limit) {
-			ok = false;
-			break;
-		}
-		ok = map_run(m, l, first, n, leaf_base + first * PAGE_SIZE);
-		if (ok) {
-			for (unsigned int i = first; i < first + n; i++)
-				l->pte[i] |= TLB_VIEW;
+		ok = ++room <= m->view_limit && map_run(m, l, first, n, leaf_base + first * PAGE_SIZE);
+		for (unsigned int i = first; ok && i < first + n; i++)
+			l->pte[i] |= TLB_VIEW;
+		if (ok)
 			l->viewed += n;
-			atomic_fetch_add_explicit(&m->stat_view_maps, 1, memory_order_relaxed);
-			l->view_runs++;
-		}
 		first += n;
 	}
 	recount(m, l);
