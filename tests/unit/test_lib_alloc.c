@@ -111,7 +111,7 @@ static void test_each(void **state)
 	}
 	lib_fail_at = 0;
 	assert_int_equal(scenario(), 0);
-	print_message("%ld allocations failed in turn\n", total);
+	print_message("# %ld allocations failed in turn\n", total);
 }
 
 /* A replay allocates nothing. */

@@ -436,7 +436,7 @@ static void test_many(void **state)
 	p = compile(s, g);
 	t1 = now_ns();
 	npu_program_info(p, &info, sizeof(info));
-	print_message("%u operations in %.1f ms, arena %llu bytes, lower bound %llu\n", info.operations,
+	print_message("# %u operations in %.1f ms, arena %llu bytes, lower bound %llu\n", info.operations,
 		      (double)(t1 - t0) * 1e-6, (unsigned long long)info.arena_bytes,
 		      (unsigned long long)info.arena_lower_bound);
 	assert_int_equal(info.operations, 10000);

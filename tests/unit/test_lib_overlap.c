@@ -129,7 +129,7 @@ static void run_layer(struct lib_state *s, uint32_t m, uint64_t *cycles, uint64_
 	memory = bytes * s->info.core_khz / 1000 / s->info.dram_mbps;
 	if (memory > *busiest)
 		*busiest = memory;
-	print_message("M=%u: %llu cycles; memory %llu; busy %llu matrix %llu vector %llu copy; %llu MB; %llu MMACs\n", m,
+	print_message("# M=%u: %llu cycles; memory %llu; busy %llu matrix %llu vector %llu copy; %llu MB; %llu MMACs\n", m,
 		      (unsigned long long)*cycles, (unsigned long long)memory, (unsigned long long)(c1.engine[0] - c0.engine[0]),
 		      (unsigned long long)(c1.engine[1] - c0.engine[1]), (unsigned long long)(c1.engine[2] - c0.engine[2]),
 		      (unsigned long long)bytes / 1000000,
