@@ -48,7 +48,7 @@ struct npu_coredump {
 	struct work_struct publish;
 };
 
-/* ---- Writing ------------------------------------------------------------------------- */
+/* ---- Writing ------------------------------------------------------------- */
 
 /* Room for a section of at most @max bytes; NULL when there is none. */
 static void *npu_dump_begin(struct npu_coredump *dump, size_t max)
@@ -82,7 +82,7 @@ static void npu_dump_add(struct npu_coredump *dump, u32 type, const void *data, 
 	}
 }
 
-/* ---- Parts ------------------------------------------------------------------------------ */
+/* ---- Parts --------------------------------------------------------------- */
 
 struct npu_dump_range {
 	u32 first;
@@ -258,7 +258,7 @@ static void npu_dump_mappings(struct npu_coredump *dump, struct npu_vm *vm)
 	npu_dump_end(dump, NPU_DUMP_MAPPINGS, (void *)out - (void *)first);
 }
 
-/* ---- Capture and publication ----------------------------------------------------------------- */
+/* ---- Capture and publication --------------------------------------------- */
 
 /**
  * npu_coredump_capture() - Write down what is known of a hang or fault

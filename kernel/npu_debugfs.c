@@ -32,15 +32,17 @@ static const char * const npu_queue_states[] = {
 static int npu_queues_show(struct seq_file *m, void *unused)
 {
 	struct npu_device *npu = m->private;
+	unsigned long next = 0;
 	struct npu_queue *queue;
-	unsigned long id;
 
-	seq_puts(m, "queue vm   prio hwq  head       tail       seqno      active_ns        state       process\n");
-	npu_device_for_each_queue(npu, queue, id) {
+	seq_puts(m, "queue vm   prio hwq  head       tail       seqno      active_ns        ");
+	seq_puts(m, "state       process\n");
+	while ((queue = npu_device_next_queue(npu, &next))) {
 		spin_lock_irq(&queue->lock);
-		seq_printf(m, "%-5u %-4u %-4u %-4d %-10u %-10u %-10llu %-16llu %-11s %.16s[%d]%s\n",
-			   queue->id, queue->vm->id, queue->priority, queue->hwq, queue->head,
-			   queue->tail, queue->done_seqno, queue->active_ns,
+		seq_printf(m, "%-5u %-4u %-4u %-4d %-10u %-10u %-10llu ", queue->id,
+			   queue->vm->id, queue->priority, queue->hwq, queue->head, queue->tail,
+			   queue->done_seqno);
+		seq_printf(m, "%-16llu %-11s %.16s[%d]%s\n", queue->active_ns,
 			   npu_queue_states[queue->state], queue->comm, queue->pid,
 			   queue->dead ? " dead" : "");
 		spin_unlock_irq(&queue->lock);
@@ -66,10 +68,10 @@ static void npu_vm_show_mappings(struct seq_file *m, struct npu_vm *vm)
 static int npu_vms_show(struct seq_file *m, void *unused)
 {
 	struct npu_device *npu = m->private;
+	unsigned long next = 0;
 	struct npu_vm *vm;
-	unsigned long id;
 
-	npu_device_for_each_vm(npu, vm, id) {
+	while ((vm = npu_device_next_vm(npu, &next))) {
 		mutex_lock(&vm->op_lock);
 		seq_printf(m, "vm %u: slot %d, %u queues bound, %u tables%s%s\n", vm->id,
 			   vm->slot.id, vm->slot.users, vm->pgt.tables,
@@ -169,7 +171,8 @@ static int npu_registers_show(struct seq_file *m, void *unused)
 		u32 as = NPU_MMU_BASE + NPU_AS(id);
 
 		seq_printf(m, "slot %2u: STATUS %#x TABLE %#llx\n", id,
-			   npu_read(npu, as + NPU_AS_STATUS), npu_read64(npu, as + NPU_AS_TABLE_LO));
+			   npu_read(npu, as + NPU_AS_STATUS),
+			   npu_read64(npu, as + NPU_AS_TABLE_LO));
 	}
 
 out_put:
@@ -181,7 +184,7 @@ out_exit:
 }
 DEFINE_SHOW_ATTRIBUTE(npu_registers);
 
-/* ---- Fault injection ------------------------------------------------------------------ */
+/* ---- Fault injection ----------------------------------------------------- */
 
 static const char * const npu_injections[] = {
 	[NPU_INJECT_QUEUE_RESET] = "fail-queue-reset",
@@ -247,7 +250,7 @@ static const struct file_operations npu_inject_fops = {
 	.release = single_release,
 };
 
-/* ---- Files ------------------------------------------------------------------------------- */
+/* ---- Files --------------------------------------------------------------- */
 
 struct npu_debugfs_file {
 	const char *name;

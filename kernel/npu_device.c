@@ -34,7 +34,7 @@
 /* Entries of a queue's ring: deep enough to keep the device busy between wake-ups. */
 #define NPU_RING_LOG2		6
 
-/* ---- Power and reset of the hardware ------------------------------------------ */
+/* ---- Power and reset of the hardware ------------------------------------- */
 
 int npu_device_power_on(struct npu_device *npu)
 {
@@ -173,7 +173,7 @@ void npu_device_lose(struct npu_device *npu)
 	npu_mmu_evict_all(npu);
 }
 
-/* ---- Counters ------------------------------------------------------------------ */
+/* ---- Counters ------------------------------------------------------------ */
 
 static void npu_device_counters_add(struct npu_device *npu, struct drm_npu_counters *sum)
 {
@@ -228,9 +228,9 @@ int npu_device_counters_read(struct npu_device *npu, struct drm_npu_counters *ou
 	return ret;
 }
 
-/* ---- Queues and VMs ------------------------------------------------------------------ */
+/* ---- Queues and VMs ------------------------------------------------------ */
 
-/* The queue with the lowest id from *@id on, with a reference; *@id becomes its id. */
+/* The queue with the lowest id from *@id on, with a reference, or NULL. *@id moves past it. */
 struct npu_queue *npu_device_next_queue(struct npu_device *npu, unsigned long *id)
 {
 	struct npu_queue *queue;
@@ -241,6 +241,7 @@ struct npu_queue *npu_device_next_queue(struct npu_device *npu, unsigned long *i
 			break;
 	}
 	xa_unlock(&npu->queues);
+	++*id;
 	return queue;
 }
 
@@ -255,10 +256,11 @@ struct npu_vm *npu_device_next_vm(struct npu_device *npu, unsigned long *id)
 			break;
 	}
 	xa_unlock(&npu->vms);
+	++*id;
 	return vm;
 }
 
-/* ---- Probe ----------------------------------------------------------------------- */
+/* ---- Probe --------------------------------------------------------------- */
 
 static int npu_device_get_resources(struct npu_device *npu, struct platform_device *pdev)
 {
@@ -403,7 +405,7 @@ static int npu_device_identify(struct npu_device *npu)
 	if (!ret)
 		ret = npu_device_hw_reset(npu);
 	if (ret)
-		return dev_err_probe(dev, ret, "the device does not come out of reset (status %#x)\n",
+		return dev_err_probe(dev, ret, "no way out of reset (status %#x)\n",
 				     npu_read(npu, NPU_STATUS));
 
 	return npu_device_read_caps(npu);

@@ -211,10 +211,4 @@ int npu_device_counters_read(struct npu_device *npu, struct drm_npu_counters *ou
 struct npu_queue *npu_device_next_queue(struct npu_device *npu, unsigned long *id);
 struct npu_vm *npu_device_next_vm(struct npu_device *npu, unsigned long *id);
 
-/* Each with a reference, which the body must drop. */
-#define npu_device_for_each_queue(npu, queue, id) \
-	for ((id) = 0; ((queue) = npu_device_next_queue((npu), &(id))); (id)++)
-#define npu_device_for_each_vm(npu, vm, id) \
-	for ((id) = 0; ((vm) = npu_device_next_vm((npu), &(id))); (id)++)
-
 #endif /* NPU_DEVICE_H */

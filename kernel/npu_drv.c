@@ -43,7 +43,7 @@ void npu_object_put(void)
 		wake_up_var(&npu_objects);
 }
 
-/* ---- Handles --------------------------------------------------------------------------- */
+/* ---- Handles ------------------------------------------------------------- */
 
 /* The VM that the user calls @id, with a reference, or NULL. */
 static struct npu_vm *npu_file_get_vm(struct npu_file *nfile, u32 id)
@@ -91,7 +91,7 @@ static void npu_file_drop_queue(struct npu_file *nfile, struct npu_queue *queue)
 	npu_queue_put(queue);
 }
 
-/* ---- Device ------------------------------------------------------------------------------- */
+/* ---- Device -------------------------------------------------------------- */
 
 /* Copy a structure that grows: what the user has room for, zeroes beyond what the kernel knows. */
 static int npu_query_copy(struct drm_npu_dev_query *args, const void *data, u32 size)
@@ -158,7 +158,7 @@ static int npu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_fi
 	}
 }
 
-/* ---- Address spaces -------------------------------------------------------------------------- */
+/* ---- Address spaces ------------------------------------------------------ */
 
 static int npu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
@@ -235,7 +235,7 @@ static int npu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file
 		ret = npu_vm_bind_queued(vm, file, ops, args->ops.count);
 	} else if (args->ops.count) {
 		ret = npu_vm_bind_now(vm, file, ops, args->ops.count, &done);
-		/* An interrupted ioctl starts again with the same arguments: binds may be repeated. */
+		/* An interrupted ioctl starts again, as it was: binds may be repeated. */
 		if (ret && ret != -EINTR && ret != -ERESTARTSYS)
 			args->ops.count = done;
 	}
@@ -261,7 +261,7 @@ static int npu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm
 	return 0;
 }
 
-/* ---- Buffer objects ------------------------------------------------------------------------------ */
+/* ---- Buffer objects ------------------------------------------------------ */
 
 static int npu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
@@ -395,7 +395,7 @@ static int npu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file
 	return 0;
 }
 
-/* ---- Queues and jobs --------------------------------------------------------------------------------- */
+/* ---- Queues and jobs ----------------------------------------------------- */
 
 static int npu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
@@ -502,13 +502,13 @@ static const struct drm_ioctl_desc npu_ioctls[] = {
 	NPU_IOCTL(SUBMIT, submit),
 };
 
-/* ---- Files ------------------------------------------------------------------------------------------------ */
+/* ---- Files --------------------------------------------------------------- */
 
 static int npu_open(struct drm_device *drm, struct drm_file *file)
 {
 	struct npu_file *nfile;
 
-	nfile = kzalloc(sizeof(*nfile), GFP_KERNEL);
+	nfile = kzalloc_obj(*nfile);
 	if (!nfile)
 		return -ENOMEM;
 
@@ -596,7 +596,7 @@ static const struct drm_driver npu_drm_driver = {
 	.minor = 0,
 };
 
-/* ---- Module -------------------------------------------------------------------------------------------------- */
+/* ---- Module -------------------------------------------------------------- */
 
 static int npu_probe(struct platform_device *pdev)
 {

@@ -81,7 +81,7 @@ struct drm_gem_object *npu_gem_create_object(struct drm_device *drm, size_t size
 	struct npu_device *npu = to_npu_device(drm);
 	struct npu_bo *bo;
 
-	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+	bo = kzalloc_obj(*bo);
 	if (!bo)
 		return ERR_PTR(-ENOMEM);
 

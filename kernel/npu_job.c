@@ -45,7 +45,7 @@ u32 npu_job_timeout_us(u32 ms)
 	return clamp(ms, 1u, U32_MAX / USEC_PER_MSEC - 1) * USEC_PER_MSEC;
 }
 
-/* ---- Hardware fence --------------------------------------------------------------- */
+/* ---- Hardware fence ------------------------------------------------------ */
 
 /**
  * struct npu_fence - signalled when the device has ended a job
@@ -72,7 +72,7 @@ static const struct dma_fence_ops npu_fence_ops = {
 	.get_timeline_name = npu_fence_timeline_name,
 };
 
-/* ---- Scheduler's callbacks ----------------------------------------------------------- */
+/* ---- Scheduler's callbacks ----------------------------------------------- */
 
 static struct npu_job *to_npu_job(struct drm_sched_job *job)
 {
@@ -176,7 +176,7 @@ const struct drm_sched_backend_ops npu_job_sched_ops = {
 	.timedout_job = npu_job_timedout,
 };
 
-/* ---- Submission ------------------------------------------------------------------------- */
+/* ---- Submission ---------------------------------------------------------- */
 
 static int npu_job_copy_regs(struct npu_job *job, const struct drm_npu_job *arg)
 {
@@ -209,7 +209,7 @@ static struct npu_job *npu_job_create(struct npu_queue *queue, struct drm_file *
 
 	ret = npu_job_copy_regs(job, arg);
 	if (!ret && arg->stream_size) {
-		fence = kzalloc(sizeof(*fence), GFP_KERNEL_ACCOUNT);
+		fence = kzalloc_obj(*fence, GFP_KERNEL_ACCOUNT);
 		ret = fence ? 0 : -ENOMEM;
 		job->done = fence ? &fence->base : NULL;
 	}

@@ -33,7 +33,7 @@
  * struct npu_mmu - all slots
  */
 struct npu_mmu {
-	/** @lock: Protects everything here and the slot members of VMs. Taken in signalling paths. */
+	/** @lock: Protects all of this and npu_vm.slot. Taken in signalling paths. */
 	struct mutex lock;
 	/** @idle: VMs that have a slot and no user, least recently used first. */
 	struct list_head idle;

@@ -91,7 +91,7 @@ static void npu_pt_free_tree(struct device *dev, struct npu_pt *pt)
 	npu_pt_free(dev, pt);
 }
 
-/* ---- Stash ---------------------------------------------------------------------- */
+/* ---- Stash --------------------------------------------------------------- */
 
 void npu_pt_stash_init(struct npu_pt_stash *stash)
 {
@@ -147,7 +147,7 @@ static struct npu_pt *npu_pt_stash_take(struct npu_pt_stash *stash, bool leaf)
 	return pt;
 }
 
-/* ---- Walking ---------------------------------------------------------------------- */
+/* ---- Walking ------------------------------------------------------------- */
 
 static unsigned int npu_root_level(const struct npu_pgtable *pgt)
 {
@@ -220,7 +220,7 @@ static u64 npu_pte(dma_addr_t addr, u32 prot, unsigned int level)
 	return pte;
 }
 
-/* ---- Mapping ----------------------------------------------------------------------- */
+/* ---- Mapping ------------------------------------------------------------- */
 
 static int npu_map_leaf(struct npu_pgtable *pgt, struct npu_pt *pt, u64 va, dma_addr_t addr,
 			u64 size, u32 prot, unsigned int level)
@@ -360,7 +360,7 @@ int npu_pgtable_map_sgt(struct npu_pgtable *pgt, struct npu_pt_stash *stash, u64
 }
 EXPORT_SYMBOL_IF_KUNIT(npu_pgtable_map_sgt);
 
-/* ---- Unmapping ------------------------------------------------------------------------ */
+/* ---- Unmapping ----------------------------------------------------------- */
 
 /* Turn the block at index @i of a level-2 table into a table of the same pages. */
 static int npu_split_block(struct npu_pgtable *pgt, struct npu_pt_stash *stash,
@@ -456,7 +456,7 @@ int npu_pgtable_unmap(struct npu_pgtable *pgt, struct npu_pt_stash *stash, u64 v
 }
 EXPORT_SYMBOL_IF_KUNIT(npu_pgtable_unmap);
 
-/* ---- Counting -------------------------------------------------------------------------- */
+/* ---- Counting ------------------------------------------------------------ */
 
 static u32 npu_count_spans(u64 va, u64 size, unsigned int shift)
 {
@@ -525,7 +525,7 @@ u32 npu_pgtable_count_splits(u64 va, u64 size)
 }
 EXPORT_SYMBOL_IF_KUNIT(npu_pgtable_count_splits);
 
-/* ---- Whole trees ------------------------------------------------------------------------ */
+/* ---- Whole trees --------------------------------------------------------- */
 
 /**
  * npu_pgtable_lookup() - What is mapped at an address?

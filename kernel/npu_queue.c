@@ -53,7 +53,7 @@ static u16 npu_le16(u16 value)
 	return (__force u16)cpu_to_le16(value);
 }
 
-/* ---- Ring ---------------------------------------------------------------------------- */
+/* ---- Ring ---------------------------------------------------------------- */
 
 /**
  * npu_queue_push_locked() - Write a job into the ring
@@ -205,7 +205,7 @@ void npu_queue_cancel_started(struct npu_queue *queue)
 }
 EXPORT_SYMBOL_IF_KUNIT(npu_queue_cancel_started);
 
-/* ---- State ------------------------------------------------------------------------------ */
+/* ---- State --------------------------------------------------------------- */
 
 void npu_queue_get_state(struct npu_queue *queue, struct drm_npu_queue_get_state *out)
 {
@@ -225,7 +225,7 @@ void npu_queue_get_state(struct npu_queue *queue, struct drm_npu_queue_get_state
 	spin_unlock_irq(&queue->lock);
 }
 
-/* ---- Life --------------------------------------------------------------------------------- */
+/* ---- Life ---------------------------------------------------------------- */
 
 static size_t npu_queue_regs_offset(const struct npu_device *npu)
 {
@@ -347,7 +347,7 @@ struct npu_queue *npu_queue_create(struct npu_device *npu, struct npu_vm *vm,
 	struct npu_queue *queue;
 	int ret;
 
-	queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
+	queue = kzalloc_obj(*queue, GFP_KERNEL_ACCOUNT);
 	if (!queue)
 		return ERR_PTR(-ENOMEM);
 

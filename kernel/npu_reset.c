@@ -36,7 +36,7 @@
 #define NPU_HANG_MARGIN_MS	250
 #define NPU_HANG_WALL_MS	2000
 
-/* ---- Faults -------------------------------------------------------------------------- */
+/* ---- Faults -------------------------------------------------------------- */
 
 static void npu_fault_read(struct npu_device *npu, int id, struct npu_fault_info *fault)
 {
@@ -76,7 +76,7 @@ static u32 npu_fault_state(const struct npu_fault_info *fault, int *error)
 	}
 }
 
-/* ---- Reset of one queue ----------------------------------------------------------------- */
+/* ---- Reset of one queue -------------------------------------------------- */
 
 static int npu_hwq_reset(struct npu_device *npu, int id)
 {
@@ -184,7 +184,7 @@ void npu_reset_faults(struct npu_sched *sched)
 	}
 }
 
-/* ---- Watching ---------------------------------------------------------------------------- */
+/* ---- Watching ------------------------------------------------------------ */
 
 /* Has the job in progress exceeded its time, although the hardware has not said so? */
 static bool npu_watch_hung(struct npu_queue *queue, int id, u32 status)
@@ -276,7 +276,7 @@ bool npu_reset_watch(struct npu_sched *sched)
 	return busy;
 }
 
-/* ---- Reset of the device -------------------------------------------------------------------- */
+/* ---- Reset of the device ------------------------------------------------- */
 
 /* Take all queues off the hardware without its help. Bit n: queue n had started a job. */
 static u32 npu_reset_unbind_all(struct npu_sched *sched, struct npu_queue **queues)
@@ -370,8 +370,9 @@ void npu_reset_device(struct npu_sched *sched, struct npu_queue *guilty)
 void npu_reset_lose(struct npu_sched *sched)
 {
 	struct npu_device *npu = sched->npu;
+	unsigned long next = 0;
 	struct npu_queue *queue;
-	unsigned long id;
+	u32 id;
 
 	for (id = 0; id < npu->info.hw_queues; id++) {
 		queue = sched->hwq[id];
@@ -381,7 +382,7 @@ void npu_reset_lose(struct npu_sched *sched)
 		npu_sched_release(sched, queue);
 	}
 
-	npu_device_for_each_queue(npu, queue, id) {
+	while ((queue = npu_device_next_queue(npu, &next))) {
 		npu_queue_kill(queue, DRM_NPU_QUEUE_DEVICE_LOST, -ENODEV, NULL);
 		npu_sched_forget(sched, queue);
 		npu_queue_put(queue);

@@ -34,7 +34,7 @@
 /* Longest delay of the interrupt of a job that nobody waits for by itself. */
 #define NPU_COALESCE_US		200
 
-/* ---- One hardware queue ------------------------------------------------------------ */
+/* ---- One hardware queue -------------------------------------------------- */
 
 /* Wait until the command of a hardware queue has ended. Return: 0 or -ETIMEDOUT. */
 int npu_hwq_wait(struct npu_device *npu, int id, u32 *status)
@@ -112,7 +112,7 @@ static int npu_hwq_start(struct npu_queue *queue, int id)
 	return 0;
 }
 
-/* ---- Waiting for hardware ------------------------------------------------------------- */
+/* ---- Waiting for hardware ------------------------------------------------ */
 
 /* The queue wants hardware, if it still has jobs. */
 void npu_sched_wait_for_hw(struct npu_sched *sched, struct npu_queue *queue)
@@ -180,7 +180,7 @@ static bool npu_sched_has_waiting(struct npu_sched *sched)
 	return ret;
 }
 
-/* ---- Binding ------------------------------------------------------------------------------ */
+/* ---- Binding ------------------------------------------------------------- */
 
 static void npu_sched_publish(struct npu_sched *sched, struct npu_queue *queue, int id)
 {
@@ -371,7 +371,7 @@ static void npu_sched_bind_waiting(struct npu_sched *sched)
 	}
 }
 
-/* ---- Worker ---------------------------------------------------------------------------------- */
+/* ---- Worker -------------------------------------------------------------- */
 
 static void npu_sched_arm_tick(struct npu_sched *sched)
 {
@@ -464,7 +464,7 @@ void npu_sched_wait_reset(struct npu_device *npu)
 	flush_work(&npu->sched->work);
 }
 
-/* ---- Interrupt --------------------------------------------------------------------------------- */
+/* ---- Interrupt ----------------------------------------------------------- */
 
 void npu_sched_irq_done(struct npu_device *npu, u32 bits)
 {
@@ -505,7 +505,7 @@ void npu_sched_irq_fatal(struct npu_device *npu)
 	npu_sched_request_reset(npu);
 }
 
-/* ---- Queues' ends, power, life ------------------------------------------------------------------- */
+/* ---- Queues' ends, power, life ------------------------------------------- */
 
 /**
  * npu_sched_kill_queue() - End a queue, whatever it is doing

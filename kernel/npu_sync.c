@@ -8,6 +8,7 @@
 #include <drm/gpu_scheduler.h>
 #include <drm/npu_accel.h>
 
+#include "npu_compat.h"
 #include "npu_sync.h"
 
 /**
@@ -134,7 +135,7 @@ static int npu_sync_add_signal(struct npu_sync_list *list, struct drm_file *file
 {
 	struct npu_sync_signal *sig;
 
-	sig = kzalloc(sizeof(*sig), GFP_KERNEL);
+	sig = kzalloc_obj(*sig);
 	if (!sig)
 		return -ENOMEM;
 

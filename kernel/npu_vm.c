@@ -100,7 +100,7 @@ static struct npu_mapping *to_npu_mapping(struct drm_gpuva *va)
 	return container_of(va, struct npu_mapping, base);
 }
 
-/* ---- Links between BOs and VMs --------------------------------------------------- */
+/* ---- Links between BOs and VMs ------------------------------------------- */
 
 static void npu_vm_bo_put(struct drm_gpuvm_bo *vm_bo)
 {
@@ -132,7 +132,7 @@ static void npu_mapping_unlink(struct npu_mapping *map, struct npu_bind_op *op)
 	list_add_tail(&map->node, &op->dead);
 }
 
-/* ---- Steps that gpuvm asks for ------------------------------------------------------ */
+/* ---- Steps that gpuvm asks for ------------------------------------------- */
 
 static struct npu_mapping *npu_bind_op_take_mapping(struct npu_bind_op *op)
 {
@@ -238,7 +238,7 @@ static const struct drm_gpuvm_ops npu_gpuvm_ops = {
 	.sm_step_unmap = npu_vm_step_unmap,
 };
 
-/* ---- Executing ------------------------------------------------------------------------- */
+/* ---- Executing ----------------------------------------------------------- */
 
 static int npu_bind_op_change(struct npu_vm *vm, struct npu_bind_op *op)
 {
@@ -287,7 +287,7 @@ out_unlock:
 	return ret;
 }
 
-/* ---- Preparing ---------------------------------------------------------------------------- */
+/* ---- Preparing ----------------------------------------------------------- */
 
 /* May sleep, and may drop the last reference of BOs and tables. */
 static void npu_bind_op_fini(struct npu_vm *vm, struct npu_bind_op *op)
@@ -368,7 +368,7 @@ static int npu_bind_op_prealloc(struct npu_vm *vm, struct npu_bind_op *op)
 	unsigned int i;
 
 	for (i = 0; i < NPU_BIND_MAPPINGS; i++) {
-		op->mappings[i] = kzalloc(sizeof(*op->mappings[i]), GFP_KERNEL_ACCOUNT);
+		op->mappings[i] = kzalloc_obj(*op->mappings[i], GFP_KERNEL_ACCOUNT);
 		if (!op->mappings[i])
 			return -ENOMEM;
 	}
@@ -411,7 +411,7 @@ static int npu_bind_op_init(struct npu_vm *vm, struct npu_bind_op *op, struct dr
 	return npu_bind_op_prealloc(vm, op);
 }
 
-/* ---- Immediate binds ------------------------------------------------------------------------ */
+/* ---- Immediate binds ----------------------------------------------------- */
 
 /* Immediate binds come after the queued ones. */
 static int npu_vm_wait_binds(struct npu_vm *vm)
@@ -468,7 +468,7 @@ int npu_vm_bind_now(struct npu_vm *vm, struct drm_file *file,
 	return ret;
 }
 
-/* ---- Queued binds ------------------------------------------------------------------------------ */
+/* ---- Queued binds -------------------------------------------------------- */
 
 static struct npu_bind_job *to_npu_bind_job(struct drm_sched_job *job)
 {
@@ -538,7 +538,7 @@ static struct npu_bind_job *npu_bind_job_create(struct npu_vm *vm, struct drm_fi
 	struct npu_bind_job *job;
 	int ret;
 
-	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
+	job = kzalloc_obj(*job, GFP_KERNEL_ACCOUNT);
 	if (!job)
 		return ERR_PTR(-ENOMEM);
 
@@ -629,7 +629,7 @@ int npu_vm_bind_queued(struct npu_vm *vm, struct drm_file *file,
 	return ret;
 }
 
-/* ---- The kernel's part ---------------------------------------------------------------------------- */
+/* ---- The kernel's part --------------------------------------------------- */
 
 /**
  * npu_vm_map_kernel() - Map memory of the kernel at an address of the kernel's choice
@@ -716,7 +716,7 @@ struct npu_bo *npu_vm_find_bo(struct npu_vm *vm, u64 va, u64 *offset, u64 *left)
 	return to_npu_bo(gpuva->gem.obj);
 }
 
-/* ---- Life --------------------------------------------------------------------------------------------- */
+/* ---- Life ---------------------------------------------------------------- */
 
 static void npu_vm_unmap_all(struct npu_vm *vm)
 {
@@ -811,7 +811,7 @@ struct npu_vm *npu_vm_create(struct npu_device *npu)
 	struct npu_vm *vm;
 	int ret;
 
-	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	vm = kzalloc_obj(*vm, GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
 

@@ -168,4 +168,5 @@ static struct kunit_suite mmu_suite = {
 	.exit = mmu_exit,
 	.test_cases = mmu_cases,
 };
+
 kunit_test_suite(mmu_suite);

@@ -157,7 +157,7 @@ static void pgtable_counts_suffice(struct kunit *test)
 	struct scatterlist sg[2];
 	struct sg_table sgt;
 	unsigned int i;
-	u32 leaves;
+	u32 leaves, nodes;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		u64 first = SZ_1M, size = cases[i].size, va = cases[i].va;
@@ -171,8 +171,8 @@ static void pgtable_counts_suffice(struct kunit *test)
 		sgt = (struct sg_table) { .sgl = sg, .nents = 2, .orig_nents = 2 };
 
 		leaves = npu_pgtable_count_leaves_sgt(va, &sgt, cases[i].offset, size);
-		KUNIT_ASSERT_EQ(test, npu_pt_stash_fill(&t.pgt, &t.stash, leaves,
-				npu_pgtable_count_nodes(&t.pgt, va, size)), 0);
+		nodes = npu_pgtable_count_nodes(&t.pgt, va, size);
+		KUNIT_ASSERT_EQ(test, npu_pt_stash_fill(&t.pgt, &t.stash, leaves, nodes), 0);
 		KUNIT_EXPECT_EQ(test, npu_pgtable_map_sgt(&t.pgt, &t.stash, va, &sgt,
 							  cases[i].offset, size, 0), 0);
 		KUNIT_EXPECT_TRUE(test, list_empty(&t.stash.leaves));
@@ -211,7 +211,8 @@ static void pgtable_random(struct kunit *test)
 		}
 
 		/* As a bind does: what is there goes first. */
-		KUNIT_ASSERT_EQ(test, pgtable_unmap(&t, (u64)first * SZ_4K, (u64)count * SZ_4K), 0);
+		KUNIT_ASSERT_EQ(test, pgtable_unmap(&t, (u64)first * SZ_4K,
+						    (u64)count * SZ_4K), 0);
 		for (i = first; i < first + count; i++)
 			want[i] = 0;
 
@@ -261,7 +262,8 @@ static void pgtable_equals_io_pgtable(struct kunit *test)
 {
 	static const struct { u64 va, addr, size; u32 prot; int io_prot; } maps[] = {
 		{ SZ_4K, TEST_ADDR + SZ_4K, SZ_4K, 0, IOMMU_READ | IOMMU_WRITE },
-		{ SZ_2M, TEST_ADDR, SZ_2M, NPU_PROT_CACHED, IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE },
+		{ SZ_2M, TEST_ADDR, SZ_2M, NPU_PROT_CACHED,
+		  IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE },
 		{ SZ_1G, TEST_ADDR + SZ_4M, SZ_2M, NPU_PROT_READONLY, IOMMU_READ },
 		{ SZ_1G + SZ_4M, TEST_ADDR, SZ_64K, NPU_PROT_READONLY | NPU_PROT_CACHED,
 		  IOMMU_READ | IOMMU_CACHE },
@@ -329,6 +331,7 @@ static struct kunit_suite pgtable_suite = {
 	.name = "npu_pgtable",
 	.test_cases = pgtable_cases,
 };
+
 kunit_test_suite(pgtable_suite);
 
 MODULE_DESCRIPTION("KUnit tests of the OpenNPU driver");

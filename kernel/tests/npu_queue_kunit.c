@@ -12,12 +12,12 @@
 #include "npu_queue.h"
 
 #define LOG2	3
-#define ENTRIES	(1u << LOG2)
+#define ENTRIES	BIT(LOG2)
 #define JOBS	(3 * ENTRIES)
 
 struct test_fence {
 	struct dma_fence base;
-	spinlock_t lock;
+	spinlock_t lock; /* of @base, where the core has none built in */
 };
 
 struct queue_test {
@@ -54,12 +54,13 @@ static int queue_init(struct kunit *test)
 	t->queue.regs = t->regs;
 	t->queue.regs_node.start = SZ_1G;
 	/* Indices are free running: start shortly before they wrap. */
-	t->queue.head = t->queue.tail = -5;
+	t->queue.head = -5;
+	t->queue.tail = -5;
 	spin_lock_init(&t->queue.lock);
 	INIT_LIST_HEAD(&t->queue.in_flight);
 
 	for (i = 0; i < JOBS; i++) {
-		struct test_fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);
+		struct test_fence *fence = kzalloc_obj(*fence);
 
 		KUNIT_ASSERT_NOT_NULL(test, fence);
 		npu_dma_fence_init(&fence->base, &test_ops, &fence->lock, 1, i + 1);
@@ -222,4 +223,5 @@ static struct kunit_suite queue_suite = {
 	.exit = queue_exit,
 	.test_cases = queue_cases,
 };
+
 kunit_test_suite(queue_suite);

@@ -22,7 +22,11 @@ static void validate_job(struct kunit *test)
 	struct drm_npu_job job = good;
 
 	KUNIT_EXPECT_EQ(test, check(good), 0);
-#define EXPECT_BAD(change) do { job = good; change; KUNIT_EXPECT_EQ(test, check(job), -EINVAL); } while (0)
+#define EXPECT_BAD(change) do {				\
+	job = good;					\
+	change;						\
+	KUNIT_EXPECT_EQ(test, check(job), -EINVAL);	\
+} while (0)
 	EXPECT_BAD(job.stream = START - 16);
 	EXPECT_BAD(job.stream = END);
 	EXPECT_BAD((job.stream = END - 16, job.stream_size = 32));
@@ -41,7 +45,9 @@ static void validate_job(struct kunit *test)
 	job = good;
 	job.stream_size = info.max_stream;
 	KUNIT_EXPECT_EQ(test, check(job), 0);
-	job = (struct drm_npu_job) { .stream = END - 16, .stream_size = 16, .nregs = 32, .regs = 8 };
+	job = (struct drm_npu_job) {
+		.stream = END - 16, .stream_size = 16, .nregs = 32, .regs = 8
+	};
 	KUNIT_EXPECT_EQ(test, check(job), 0);
 	KUNIT_EXPECT_EQ(test, check((struct drm_npu_job) { }), 0);
 }
@@ -81,4 +87,5 @@ static struct kunit_suite validate_suite = {
 	.name = "npu_validate",
 	.test_cases = validate_cases,
 };
+
 kunit_test_suite(validate_suite);
