@@ -317,6 +317,7 @@ static void move_value(const struct loop *l, uint8_t *dst, const uint8_t *src, u
 int npu_run_fill(const struct npu_cmd_map *p, struct npu_op_env *env)
 {
 	unsigned int size = npu_type_block_bytes(p->dst.type);
+	uint64_t n = (uint64_t)p->dst.ne[0] * p->dst.ne[1];
 	struct loop l;
 	struct npu_operand op[] = { { .t = &p->dst, .number = 0, .access = NPU_OP_WRITE } };
 
@@ -327,7 +328,10 @@ int npu_run_fill(const struct npu_cmd_map *p, struct npu_op_env *env)
 		store_int(p->dst.type, l.value, float_to_int(p->p0));
 	else
 		npu_row_scalar.narrow(p->dst.type, &p->p0, 1, l.value);
-	for (unsigned int i = 1; i < NPU_CHUNK; i++)
-		memcpy(l.value + i * size, l.value, size);
+	/* Pieces are no longer than all elements. */
+	n = n * p->dst.ne[2] < NPU_CHUNK ? n * p->dst.ne[2] * p->dst.ne[3] : NPU_CHUNK;
+	n = (n < NPU_CHUNK ? n : NPU_CHUNK) * size;
+	for (uint64_t have = size; have < n; have *= 2)
+		memcpy(l.value + have, l.value, n - have < have ? n - have : have);
 	return run_loop(&l, op, env);
 }

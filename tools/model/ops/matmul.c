@@ -20,6 +20,7 @@
 #define CHUNK_ROWS	512u
 #define PANEL_BYTES	(20u << 10)	/* of packed weights that stay in L1 */
 #define GRAIN_BYTES	(96u << 10)	/* of streamed weights per piece */
+#define STREAM_BYTES	(1u << 20)	/* at most, if there is enough for all threads */
 #define GRAIN_MACS	(512u << 10)	/* per piece, when weights are reused */
 #define ALIGN		64u
 
@@ -105,7 +106,7 @@ static size_t layout_worker(const struct mm_job *j, uint8_t *base, struct worker
 {
 	const struct npu_matmul *mm = j->mm;
 	size_t k = mm->k, at = 0;
-	size_t acc_rows = (size_t)j->groups * j->mr * j->kern->panel_rows;
+	size_t acc_rows = ((size_t)j->groups * j->mr + 1) * j->kern->panel_rows;	/* one: two panels */
 	struct worker_mem m;
 
 	m.panel = place(base, at);
@@ -366,6 +367,27 @@ static bool direct_panel(const struct mm_job *j, uint32_t n0, const struct worke
 	return true;
 }
 
+static void finish_panel(const struct mm_job *j, uint32_t n0, const float *acc)
+{
+	uint32_t left = j->mm->n - n0;
+
+	finish(j, n0, left < j->kern->panel_rows ? left : j->kern->panel_rows, acc);
+}
+
+/* One row of x over tiles: two panels, far apart, at a time. */
+static void wide_panels(const struct mm_job *j, uint32_t n0, uint32_t n1, const struct worker_mem *mem)
+{
+	uint32_t tiles = j->kern->panel_rows / NPU_TILE_ROWS;
+	const uint8_t *tile[2 * NPU_MM_PANEL_TILES];
+
+	memset(mem->acc, 0, 2 * j->kern->panel_rows * sizeof(float));
+	tiles_at(j, n0, 0, j->blocks, NULL, tile);
+	tiles_at(j, n1, 0, j->blocks, NULL, tile + tiles);
+	j->kern->direct_wide(j->mm->w_type, tile, j->groups_at, j->blocks, mem->acc);
+	finish_panel(j, n0, mem->acc);
+	finish_panel(j, n1, mem->acc + j->kern->panel_rows);
+}
+
 /* Pieces of the second loop: panels of w. */
 static void run_panels(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
 {
@@ -374,22 +396,37 @@ static void run_panels(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 	struct worker_mem mem;
 
 	worker_mem(j, worker, &mem);
-	for (uint64_t p = begin; p < end; p++) {
-		uint32_t n0 = (uint32_t)p * width;
-		uint32_t rows = j->mm->n - n0 < width ? j->mm->n - n0 : width;
+	if (j->rows == 1 && j->mm->w_layout == NPU_LAYOUT_TILE16) {
+		uint64_t half = (end - begin) / 2;
 
-		if (!direct_panel(j, n0, &mem))
-			packed_panel(j, n0, &mem);
-		finish(j, n0, rows, mem.acc);
+		for (uint64_t p = begin; p < begin + half; p++)
+			wide_panels(j, (uint32_t)p * width, (uint32_t)(p + half) * width, &mem);
+		begin += 2 * half;
+	}
+	for (uint64_t p = begin; p < end; p++) {
+		if (!direct_panel(j, (uint32_t)p * width, &mem))
+			packed_panel(j, (uint32_t)p * width, &mem);
+		finish_panel(j, (uint32_t)p * width, mem.acc);
 	}
 }
 
-static uint64_t panel_grain(const struct mm_job *j)
+/*
+ * Panels per piece: enough work to be worth dealing out, and, while weights
+ * stream past one row of x, long enough runs of memory and an even number.
+ */
+static uint64_t panel_grain(const struct mm_job *j, uint64_t panels, unsigned int threads)
 {
-	uint64_t bytes = (uint64_t)j->blocks * j->bytes * j->kern->panel_rows;
-	uint64_t macs = (uint64_t)j->mm->k * j->kern->panel_rows * j->rows;
-	uint64_t by_bytes = GRAIN_BYTES / (bytes + 1) + 1, by_macs = GRAIN_MACS / (macs + 1) + 1;
+	uint64_t bytes = (uint64_t)j->blocks * j->bytes * j->kern->panel_rows + 1;
+	uint64_t macs = (uint64_t)j->mm->k * j->kern->panel_rows * j->rows + 1;
+	uint64_t by_bytes = GRAIN_BYTES / bytes + 1, by_macs = GRAIN_MACS / macs + 1;
 
+	if (j->rows == 1) {
+		uint64_t stream = panels / (threads * 4);
+
+		if (stream > STREAM_BYTES / bytes)
+			stream = STREAM_BYTES / bytes;
+		return ((by_bytes > stream ? by_bytes : stream) + 1) & ~1ull;
+	}
 	return by_bytes < by_macs ? by_bytes : by_macs;
 }
 
@@ -399,7 +436,7 @@ static void run_chunk(struct mm_job *j, struct npu_pool *pool)
 	uint64_t panels = ((uint64_t)j->mm->n + j->kern->panel_rows - 1) / j->kern->panel_rows;
 
 	npu_pool_for(pool, j->groups, 65536 / group_elements + 1, pack_groups, j);
-	npu_pool_for(pool, panels, panel_grain(j), run_panels, j);
+	npu_pool_for(pool, panels, panel_grain(j, panels, npu_pool_threads(pool)), run_panels, j);
 }
 
 size_t npu_matmul_scratch(const struct npu_matmul *mm, const struct npu_pool *pool, enum npu_path path)

@@ -15,6 +15,7 @@ const struct npu_mm_kernels npu_mm_avx2 = {
 	.pack = pack,
 	.kernel = kernel,
 	.direct = direct,
+	.direct_wide = direct_wide,
 	.collect = collect,
 	.finish = finish,
 	.widen_f16 = widen_f16,

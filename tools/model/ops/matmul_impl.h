@@ -62,6 +62,10 @@ struct npu_mm_kernels {
 	bool (*direct)(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *group,
 		       uint32_t blocks, float *acc);
 
+	/* Two panels, the second one's tiles after the first one's, and one row of x; every type. acc[2][panel_rows]. */
+	void (*direct_wide)(unsigned int type, const uint8_t *const tile[], const void *group, uint32_t blocks,
+			    float *acc);
+
 	/* 16 rows in the row layout to @blocks block columns of a tile. */
 	void (*collect)(unsigned int type, const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *tile);
 

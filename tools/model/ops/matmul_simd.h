@@ -13,6 +13,7 @@
 #define VB		(VL * 4)		/* bytes of a vector */
 #define TILE_VECTORS	(16 / VL)		/* vectors across a tile */
 #define NV		NPU_MM_VECTORS
+#define WIDE		(2 * NV)		/* vectors across two panels */
 #define INLINE		static inline __attribute__((always_inline))
 #define UNROLL		_Pragma("GCC unroll 16")
 
@@ -43,27 +44,32 @@
 
 /* ---- Activations --------------------------------------------------------------- */
 
-static void quantize_block(const float *x, uint32_t n, float id, int8_t *q, int32_t *s16)
+static void quantize_block(const float *x, uint32_t n, float id, int8_t *q)
 {
 	vf vid = vf_set1(id);
 
-	for (uint32_t i = 0; i < n; i += 16) {
-		vi sum = vi_zero();
+	/* |x * id| rounds to at most 127: no clamp is needed. */
+	for (uint32_t i = 0; i < n; i += VL)
+		vi_store_i8(q + i, vi_from_vf(vf_mul(vf_load(x + i), vid)));
+}
 
-		for (uint32_t v = 0; v < TILE_VECTORS; v++) {
-			/* |x * id| rounds to at most 127: no clamp is needed. */
-			vi qv = vi_from_vf(vf_mul(vf_load(x + i + v * VL), vid));
+static void all_sums_of_16(const int8_t *q, uint32_t k, int32_t *s16)
+{
+	for (; k >= 256; k -= 256, q += 256, s16 += 16)
+		sums_of_16(q, s16);
+	if (k) {
+		int8_t tail[256] = { 0 };
+		int32_t sums[16];
 
-			vi_store_i8(q + i + v * VL, qv);
-			sum = vi_add(sum, qv);
-		}
-		s16[i / 16] = vi_hsum(sum);
+		memcpy(tail, q, k);
+		sums_of_16(tail, sums);
+		memcpy(s16, sums, k / 16 * sizeof(*s16));
 	}
 }
 
-static void quantize(const float *x, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16)
+INLINE void quantize_blocks(const float *x, uint32_t k, uint32_t block, int8_t *q, float *d)
 {
-	for (uint32_t b = 0; b < k; b += block, x += block, q += block, s16 += block / 16) {
+	for (uint32_t b = 0; b < k; b += block, x += block, q += block) {
 		vi m = vi_zero();
 		float amax;
 
@@ -72,14 +78,22 @@ static void quantize(const float *x, uint32_t k, uint32_t block, int8_t *q, floa
 			m = vi_max(m, vi_and(vf_as_vi(vf_load(x + i)), vi_set1(0x7fffffff)));
 		amax = npu_f32_from_bits((uint32_t)vi_hmax(m));
 		if (amax >= NPU_QUANT_MIN && amax < __builtin_inff()) {
-			quantize_block(x, block, 127.0f / amax, q, s16);
+			quantize_block(x, block, 127.0f / amax, q);
 			*d++ = amax / 127.0f;
 			continue;
 		}
 		memset(q, 0, block);
-		memset(s16, 0, block / 16 * sizeof(*s16));
 		*d++ = amax < NPU_QUANT_MIN ? 0.0f : npu_f32_from_bits(NPU_F32_NAN_BITS);
 	}
+}
+
+static void quantize(const float *x, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16)
+{
+	if (block == NPU_Q_BLOCK)
+		quantize_blocks(x, k, NPU_Q_BLOCK, q, d);
+	else
+		quantize_blocks(x, k, NPU_K_BLOCK, q, d);
+	all_sums_of_16(q, k, s16);
 }
 
 /* ---- Reading tiles --------------------------------------------------------------- */
@@ -140,6 +154,15 @@ INLINE void collect_words(const uint8_t *rows, size_t stride, unsigned int bytes
 		collect16(rows + i, stride, out + 16 * i);
 }
 
+/* Sixteen rows are more streams than a core's prefetchers follow. */
+#define COLLECT_AHEAD	512	/* bytes */
+
+INLINE void prefetch_rows(const uint8_t *rows, size_t stride)
+{
+	UNROLL for (unsigned int r = 0; r < 16; r++)
+		__builtin_prefetch(rows + r * stride + COLLECT_AHEAD);
+}
+
 /* One 16-bit value per row. */
 INLINE void collect_scales(const uint8_t *rows, size_t stride, uint8_t *out)
 {
@@ -150,6 +173,7 @@ INLINE void collect_scales(const uint8_t *rows, size_t stride, uint8_t *out)
 static void collect_q8_0(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
 {
 	for (; blocks; blocks--, rows += 34, out += 16 * 34) {
+		prefetch_rows(rows, stride);
 		collect_scales(rows, stride, out);
 		collect_words(rows + 2, stride, 32, out + Q8_0_QS);
 	}
@@ -158,6 +182,8 @@ static void collect_q8_0(const uint8_t *rows, size_t stride, uint32_t blocks, ui
 static void collect_q4_0(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
 {
 	for (; blocks; blocks--, rows += 18, out += 16 * 18) {
+		if (blocks % 2)
+			prefetch_rows(rows, stride);
 		collect_scales(rows, stride, out);
 		collect_words(rows + 2, stride, 16, out + Q4_0_QS);
 	}
@@ -166,6 +192,8 @@ static void collect_q4_0(const uint8_t *rows, size_t stride, uint32_t blocks, ui
 static void collect_q4_k(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
 {
 	for (; blocks; blocks--, rows += 144, out += 16 * 144) {
+		for (unsigned int i = 0; i < 144; i += 64)
+			prefetch_rows(rows + i, stride);
 		/* The first word of a block is d and dmin. */
 		collect_words(rows, stride, 144, out);
 		split_halves(out);
@@ -175,6 +203,8 @@ static void collect_q4_k(const uint8_t *rows, size_t stride, uint32_t blocks, ui
 static void collect_q6_k(const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *out)
 {
 	for (; blocks; blocks--, rows += 210, out += 16 * 210) {
+		for (unsigned int i = 0; i < 210; i += 64)
+			prefetch_rows(rows + i, stride);
 		collect_scales(rows + 208, stride, out);
 		collect_words(rows + 192, stride, 16, out + Q6_K_SCALES);
 		collect_words(rows, stride, 128, out + Q6_K_QL);
@@ -206,6 +236,7 @@ static uint32_t collect_float(unsigned int type, const uint8_t *rows, size_t str
 	uint32_t i = 0;
 
 	for (; i + step <= k; i += step, rows += VB, out += 64 * VL) {
+		prefetch_rows(rows, stride);
 		collect_vectors(rows, stride, out);
 		for (unsigned int j = 0; j < VL && type != NPU_TYPE_F32; j++)
 			split_halves(out + 64 * j);
@@ -394,96 +425,97 @@ static size_t panel_bytes(unsigned int type)
 
 /* ---- Kernels over packed panels ------------------------------------------------------ */
 
-INLINE void load_acc(unsigned int mr, const float *acc, vf f[][NV])
+INLINE void load_acc(unsigned int mr, unsigned int nv, const float *acc, vf f[][WIDE])
 {
 	UNROLL for (unsigned int r = 0; r < mr; r++)
-		for (unsigned int v = 0; v < NV; v++)
-			f[r][v] = vf_load(acc + (r * NV + v) * VL);
+		UNROLL for (unsigned int v = 0; v < nv; v++)
+			f[r][v] = vf_load(acc + (r * nv + v) * VL);
 }
 
-INLINE void store_acc(unsigned int mr, float *acc, vf f[][NV])
+INLINE void store_acc(unsigned int mr, unsigned int nv, float *acc, vf f[][WIDE])
 {
 	UNROLL for (unsigned int r = 0; r < mr; r++)
-		for (unsigned int v = 0; v < NV; v++)
-			vf_store(acc + (r * NV + v) * VL, f[r][v]);
+		UNROLL for (unsigned int v = 0; v < nv; v++)
+			vf_store(acc + (r * nv + v) * VL, f[r][v]);
 }
 
 /* s[r][v] = dot4(w[v], a[r]) + s[r][v] for one group of four k. */
-INLINE void dot_step(unsigned int mr, bool is_signed, const vi w[NV], const int32_t *a, vi s[][NV])
+INLINE void dot_step(unsigned int mr, unsigned int nv, bool is_signed, const vi w[WIDE], const int32_t *a, vi s[][WIDE])
 {
 	UNROLL for (unsigned int r = 0; r < mr; r++) {
 		vi ar = vi_set1(a[r]);
 
-		for (unsigned int v = 0; v < NV; v++)
+		UNROLL for (unsigned int v = 0; v < nv; v++)
 			s[r][v] = is_signed ? vi_dot_s(s[r][v], w[v], ar) : vi_dot_u(s[r][v], w[v], ar);
 	}
 }
 
-INLINE void load_w(const uint8_t *p, vi w[NV])
+INLINE void load_w(const uint8_t *p, vi w[WIDE])
 {
-	for (unsigned int v = 0; v < NV; v++)
+	UNROLL for (unsigned int v = 0; v < NV; v++)
 		w[v] = vi_load(p + v * VB);
 }
 
 /* f = fma(s, rne(dw * da), f) */
-INLINE void scale_step(unsigned int mr, const vf dw[NV], const float *da, vi s[][NV], vf f[][NV])
+INLINE void scale_step(unsigned int mr, unsigned int nv, const vf dw[WIDE], const float *da, vi s[][WIDE],
+		       vf f[][WIDE])
 {
 	UNROLL for (unsigned int r = 0; r < mr; r++) {
 		vf d = vf_set1(da[r]);
 
-		for (unsigned int v = 0; v < NV; v++)
+		UNROLL for (unsigned int v = 0; v < nv; v++)
 			f[r][v] = vf_fma(vf_from_vi(s[r][v]), vf_mul(dw[v], d), f[r][v]);
 	}
 }
 
-INLINE void start_sums(unsigned int mr, const int32_t *corr, vi s[][NV])
+INLINE void start_sums(unsigned int mr, unsigned int nv, const int32_t *corr, vi s[][WIDE])
 {
 	UNROLL for (unsigned int r = 0; r < mr; r++)
-		for (unsigned int v = 0; v < NV; v++)
+		UNROLL for (unsigned int v = 0; v < nv; v++)
 			s[r][v] = vi_set1(corr[r]);
 }
 
 INLINE void kernel_q32(unsigned int mr, bool is_signed, const uint8_t *w, const int32_t *g, uint32_t blocks, float *acc)
 {
-	vf f[MR_INT][NV];
+	vf f[MR_INT][WIDE];
 
-	load_acc(mr, acc, f);
+	load_acc(mr, NV, acc, f);
 	for (; blocks; blocks--, w += PANEL_Q32 * VB, g += 10 * mr) {
-		vi s[MR_INT][NV];
-		vf dw[NV];
+		vi s[MR_INT][WIDE];
+		vf dw[WIDE];
 
-		start_sums(mr, g + 8 * mr, s);
+		start_sums(mr, NV, g + 8 * mr, s);
 		UNROLL for (unsigned int j = 0; j < 8; j++) {
-			vi wv[NV];
+			vi wv[WIDE];
 
 			load_w(w + j * NV * VB, wv);
-			dot_step(mr, is_signed, wv, g + j * mr, s);
+			dot_step(mr, NV, is_signed, wv, g + j * mr, s);
 		}
 		for (unsigned int v = 0; v < NV; v++)
 			dw[v] = vf_load((const float *)(w + (8 * NV + v) * VB));
-		scale_step(mr, dw, (const float *)(g + 9 * mr), s, f);
+		scale_step(mr, NV, dw, (const float *)(g + 9 * mr), s, f);
 	}
-	store_acc(mr, acc, f);
+	store_acc(mr, NV, acc, f);
 }
 
 /* big = sum over sub-blocks of sc[j] * isum[j], sub-blocks of 4 * @groups elements. */
 INLINE void k_sums(unsigned int mr, unsigned int groups, const uint8_t *w, const uint8_t *sc, const int32_t *g,
-		   const int32_t *corr, vi big[][NV])
+		   const int32_t *corr, vi big[][WIDE])
 {
 	UNROLL for (unsigned int r = 0; r < mr; r++)
 		for (unsigned int v = 0; v < NV; v++)
 			big[r][v] = vi_zero();
 	for (unsigned int j = 0; j < 64 / groups; j++, w += groups * NV * VB, g += groups * mr) {
-		vi s[MR_INT][NV];
+		vi s[MR_INT][WIDE];
 
 		UNROLL for (unsigned int r = 0; r < mr; r++)
 			for (unsigned int v = 0; v < NV; v++)
 				s[r][v] = corr ? vi_set1(corr[j * mr + r]) : vi_zero();
 		UNROLL for (unsigned int i = 0; i < groups; i++) {
-			vi wv[NV];
+			vi wv[WIDE];
 
 			load_w(w + i * NV * VB, wv);
-			dot_step(mr, false, wv, g + i * mr, s);
+			dot_step(mr, NV, false, wv, g + i * mr, s);
 		}
 		UNROLL for (unsigned int r = 0; r < mr; r++)
 			for (unsigned int v = 0; v < NV; v++)
@@ -496,7 +528,7 @@ INLINE void kernel_q4_k(unsigned int mr, const uint8_t *w, const int32_t *g, uin
 {
 	for (; blocks; blocks--, w += PANEL_Q4_K * VB, g += 73 * mr) {
 		const uint8_t *m = w + 72 * NV * VB, *d = w + 80 * NV * VB;
-		vi s[MR_INT][NV];
+		vi s[MR_INT][WIDE];
 
 		k_sums(mr, 8, w, w + 64 * NV * VB, g, NULL, s);
 		for (unsigned int r = 0; r < mr; r++) {
@@ -522,7 +554,7 @@ INLINE void kernel_q6_k(unsigned int mr, const uint8_t *w, const int32_t *g, uin
 {
 	for (; blocks; blocks--, w += PANEL_Q6_K * VB, g += 81 * mr) {
 		const float *d = (const float *)(w + 80 * NV * VB);
-		vi s[MR_INT][NV];
+		vi s[MR_INT][WIDE];
 
 		k_sums(mr, 4, w, w + 64 * NV * VB, g, g + 64 * mr, s);
 		UNROLL for (unsigned int r = 0; r < mr; r++) {
@@ -540,11 +572,11 @@ INLINE void kernel_q6_k(unsigned int mr, const uint8_t *w, const int32_t *g, uin
 
 INLINE void kernel_float(unsigned int mr, const uint8_t *w, const float *g, uint32_t k, float *acc)
 {
-	vf f[MR_F][NV];
+	vf f[MR_F][WIDE];
 
-	load_acc(mr, acc, f);
+	load_acc(mr, NV, acc, f);
 	for (; k; k--, w += NV * VB, g += mr) {
-		vf wv[NV];
+		vf wv[WIDE];
 
 		for (unsigned int v = 0; v < NV; v++)
 			wv[v] = vf_load((const float *)(w + v * VB));
@@ -555,7 +587,7 @@ INLINE void kernel_float(unsigned int mr, const uint8_t *w, const float *g, uint
 				f[r][v] = vf_fma(wv[v], a, f[r][v]);
 		}
 	}
-	store_acc(mr, acc, f);
+	store_acc(mr, NV, acc, f);
 }
 
 /* Make mr a constant: CALL(mr) for each case. */
@@ -631,231 +663,273 @@ static void kernel(unsigned int type, unsigned int mr, const void *panel, const 
 
 /* ---- Kernels straight over tiles ------------------------------------------------------- */
 
-INLINE void load_scales(const uint8_t *const tile[], size_t col, vf dw[NV])
+/*
+ * @nv vectors: a panel, or (with one row of x, when memory is the limit) two
+ * panels that lie apart, since a core reads four streams faster than two.
+ */
+INLINE void load_scales(const uint8_t *const tile[], unsigned int nv, size_t col, vf dw[WIDE])
 {
-	for (unsigned int v = 0; v < NV; v++)
+	UNROLL for (unsigned int v = 0; v < nv; v++)
 		dw[v] = load_scale(tile, v, col);
 }
 
-INLINE void direct_q8_0(unsigned int mr, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+INLINE void direct_q8_0(unsigned int mr, unsigned int nv, const uint8_t *const tile[], const int32_t *g,
+			uint32_t blocks, float *acc)
 {
-	vf f[MR_DIRECT][NV];
+	vf f[MR_DIRECT][WIDE];
 
-	load_acc(mr, acc, f);
+	load_acc(mr, nv, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 34, g += 10 * mr) {
-		vi s[MR_DIRECT][NV];
-		vf dw[NV];
+		vi s[MR_DIRECT][WIDE];
+		vf dw[WIDE];
 
-		start_sums(mr, g + 8 * mr, s);
+		start_sums(mr, nv, g + 8 * mr, s);
 		UNROLL for (unsigned int j = 0; j < 8; j++) {
-			vi w[NV];
+			vi w[WIDE];
 
-			for (unsigned int v = 0; v < NV; v++)
+			UNROLL for (unsigned int v = 0; v < nv; v++)
 				w[v] = q8_0_piece(tile, v, col, j);
-			dot_step(mr, !Q8_BIAS, w, g + j * mr, s);
+			dot_step(mr, nv, !Q8_BIAS, w, g + j * mr, s);
 		}
-		load_scales(tile, col, dw);
-		scale_step(mr, dw, (const float *)(g + 9 * mr), s, f);
+		load_scales(tile, nv, col, dw);
+		scale_step(mr, nv, dw, (const float *)(g + 9 * mr), s, f);
 	}
-	store_acc(mr, acc, f);
+	store_acc(mr, nv, acc, f);
 }
 
-INLINE void direct_q4_0(unsigned int mr, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+INLINE void direct_q4_0(unsigned int mr, unsigned int nv, const uint8_t *const tile[], const int32_t *g,
+			uint32_t blocks, float *acc)
 {
-	vf f[MR_DIRECT][NV];
+	vf f[MR_DIRECT][WIDE];
 
-	load_acc(mr, acc, f);
+	load_acc(mr, nv, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 18, g += 10 * mr) {
-		vi s[MR_DIRECT][NV];
-		vf dw[NV];
+		vi s[MR_DIRECT][WIDE];
+		vf dw[WIDE];
 
-		start_sums(mr, g + 8 * mr, s);
+		start_sums(mr, nv, g + 8 * mr, s);
 		UNROLL for (unsigned int j = 0; j < 4; j++) {
-			vi lo[NV], hi[NV];
+			vi lo[WIDE], hi[WIDE];
 
-			for (unsigned int v = 0; v < NV; v++) {
+			UNROLL for (unsigned int v = 0; v < nv; v++) {
 				vi w = q4_0_raw(tile, v, col, j);
 
 				lo[v] = nibbles_lo(w);
 				hi[v] = nibbles_hi(w);
 			}
-			dot_step(mr, false, lo, g + j * mr, s);
-			dot_step(mr, false, hi, g + (4 + j) * mr, s);
+			dot_step(mr, nv, false, lo, g + j * mr, s);
+			dot_step(mr, nv, false, hi, g + (4 + j) * mr, s);
 		}
-		load_scales(tile, col, dw);
-		scale_step(mr, dw, (const float *)(g + 9 * mr), s, f);
+		load_scales(tile, nv, col, dw);
+		scale_step(mr, nv, dw, (const float *)(g + 9 * mr), s, f);
 	}
-	store_acc(mr, acc, f);
+	store_acc(mr, nv, acc, f);
 }
 
 /* S over the 64 elements of chunk @c: two sub-blocks. */
-INLINE void q4_k_chunk(const uint8_t *const tile[], size_t col, const int32_t *g, unsigned int c, vi sc[NV][2],
-		       vi s[NV])
+INLINE void q4_k_chunk(unsigned int nv, const uint8_t *const tile[], size_t col, const int32_t *g, unsigned int c,
+		       vi sc[WIDE][2], vi s[WIDE])
 {
-	vi lo[NV], hi[NV];
+	vi lo[WIDE], hi[WIDE];
 
-	for (unsigned int v = 0; v < NV; v++)
+	UNROLL for (unsigned int v = 0; v < nv; v++)
 		lo[v] = hi[v] = vi_zero();
 	UNROLL for (unsigned int i = 0; i < 8; i++) {
 		vi a = vi_set1(g[c * 16 + i]), b = vi_set1(g[c * 16 + 8 + i]);
 
-		for (unsigned int v = 0; v < NV; v++) {
+		UNROLL for (unsigned int v = 0; v < nv; v++) {
 			vi w = vi_load(lanes32(tile, v, col + Q4_K_QS + (c * 8 + i) * 64));
 
 			lo[v] = vi_dot_u(lo[v], nibbles_lo(w), a);
 			hi[v] = vi_dot_u(hi[v], nibbles_hi(w), b);
 		}
 	}
-	for (unsigned int v = 0; v < NV; v++) {
+	UNROLL for (unsigned int v = 0; v < nv; v++) {
 		s[v] = vi_add(s[v], vi_mul(lo[v], byte_of(sc[v][c / 2], c % 2 * 2)));
 		s[v] = vi_add(s[v], vi_mul(hi[v], byte_of(sc[v][c / 2], c % 2 * 2 + 1)));
 	}
 }
 
 /* One row of x. */
-static void direct_q4_k(const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+INLINE void direct_q4_k(unsigned int nv, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
 {
-	vf f[1][NV];
+	vf f[1][WIDE];
 
-	load_acc(1, acc, f);
+	load_acc(1, nv, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 144, g += 73) {
 		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[72]));
-		vi six[NV][2], s[NV], t[NV];
+		vi six[WIDE][2], s[WIDE], t[WIDE];
 
-		for (unsigned int v = 0; v < NV; v++) {
+		UNROLL for (unsigned int v = 0; v < nv; v++) {
 			load_6bit(tile, v, col, 0, six[v]);
 			s[v] = t[v] = vi_zero();
 		}
 		UNROLL for (unsigned int c = 0; c < 4; c++)
-			q4_k_chunk(tile, col, g, c, six, s);
-		for (unsigned int v = 0; v < NV; v++)
+			q4_k_chunk(nv, tile, col, g, c, six, s);
+		UNROLL for (unsigned int v = 0; v < nv; v++)
 			load_6bit(tile, v, col, 1, six[v]);
 		UNROLL for (unsigned int j = 0; j < 8; j++) {
 			vi asum = vi_set1(g[64 + j]);
 
-			for (unsigned int v = 0; v < NV; v++)
+			UNROLL for (unsigned int v = 0; v < nv; v++)
 				t[v] = vi_add(t[v], vi_mul(byte_of(six[v][j / 4], j % 4), asum));
 		}
-		for (unsigned int v = 0; v < NV; v++) {
+		UNROLL for (unsigned int v = 0; v < nv; v++) {
 			f[0][v] = vf_fma(vf_from_vi(s[v]), vf_mul(load_scale(tile, v, col), da), f[0][v]);
 			f[0][v] = vf_fnma(vf_from_vi(t[v]), vf_mul(load_scale(tile, v, col + Q4_K_DMIN), da),
 					  f[0][v]);
 		}
 	}
-	store_acc(1, acc, f);
+	store_acc(1, nv, acc, f);
 }
 
-/* sc * (sums of 16) of the four quarters at half @h, first or second 16 of each quarter. */
-INLINE vi q6_k_part(const uint8_t *const tile[], unsigned int v, size_t col, const int32_t *g, unsigned int h,
-		    unsigned int second, vi sum)
+/* sum += sc * (sums of 16) of the four quarters at half @h, first or second 16 of each quarter. */
+INLINE void q6_k_part(unsigned int nv, const uint8_t *const tile[], size_t col, const int32_t *g, unsigned int h,
+		      unsigned int second, vi sum[WIDE])
 {
-	const unsigned int q0 = h * 32 + second * 4;	/* group of four k, in quarter 0 */
-	vi s[4];
+	const vi two = vi_set1(0x30303030);
+	vi s[4][WIDE];
 
 	UNROLL for (unsigned int q = 0; q < 4; q++)
-		s[q] = vi_set1(g[64 + h * 8 + q * 2 + second]);
+		UNROLL for (unsigned int v = 0; v < nv; v++)
+			s[q][v] = vi_set1(g[64 + h * 8 + q * 2 + second]);
 	UNROLL for (unsigned int i = 0; i < 4; i++) {
 		unsigned int l = second * 4 + i;
-		vi a = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + l) * 64));
-		vi b = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + 8 + l) * 64));
-		vi hi = vi_load(lanes32(tile, v, col + Q6_K_QH + (h * 8 + l) * 64));
-		const vi two = vi_set1(0x30303030);
+		const int32_t *gi = g + h * 32 + l;
 
-		s[0] = vi_dot_u(s[0], vi_or(nibbles_lo(a), vi_and(vi_sll(hi, 4), two)), vi_set1(g[q0 + i]));
-		s[1] = vi_dot_u(s[1], vi_or(nibbles_lo(b), vi_and(vi_sll(hi, 2), two)), vi_set1(g[q0 + 8 + i]));
-		s[2] = vi_dot_u(s[2], vi_or(nibbles_hi(a), vi_and(hi, two)), vi_set1(g[q0 + 16 + i]));
-		s[3] = vi_dot_u(s[3], vi_or(nibbles_hi(b), vi_and(vi_srl(hi, 2), two)), vi_set1(g[q0 + 24 + i]));
+		UNROLL for (unsigned int v = 0; v < nv; v++) {
+			vi a = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + l) * 64));
+			vi b = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + 8 + l) * 64));
+			vi hi = vi_load(lanes32(tile, v, col + Q6_K_QH + (h * 8 + l) * 64));
+
+			s[0][v] = vi_dot_u(s[0][v], vi_or(nibbles_lo(a), vi_and(vi_sll(hi, 4), two)), vi_set1(gi[0]));
+			s[1][v] = vi_dot_u(s[1][v], vi_or(nibbles_lo(b), vi_and(vi_sll(hi, 2), two)), vi_set1(gi[8]));
+			s[2][v] = vi_dot_u(s[2][v], vi_or(nibbles_hi(a), vi_and(hi, two)), vi_set1(gi[16]));
+			s[3][v] = vi_dot_u(s[3][v], vi_or(nibbles_hi(b), vi_and(vi_srl(hi, 2), two)),
+					   vi_set1(gi[24]));
+		}
 	}
 	UNROLL for (unsigned int q = 0; q < 4; q++) {
 		unsigned int j = h * 8 + q * 2 + second;
-		vi sc = vi_load(lanes32(tile, v, col + Q6_K_SCALES + j / 4 * 64));
 
-		sum = vi_add(sum, vi_mul(s[q], vi_sra(vi_sll(sc, 24 - 8 * (j % 4)), 24)));
-	}
-	return sum;
-}
+		UNROLL for (unsigned int v = 0; v < nv; v++) {
+			vi sc = vi_load(lanes32(tile, v, col + Q6_K_SCALES + j / 4 * 64));
 
-static void direct_q6_k(const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
-{
-	vf f[1][NV];
-
-	load_acc(1, acc, f);
-	for (size_t col = 0; blocks; blocks--, col += 16 * 210, g += 81) {
-		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[80]));
-
-		for (unsigned int v = 0; v < NV; v++) {
-			vi s = vi_zero();
-
-			for (unsigned int h = 0; h < 2; h++) {
-				s = q6_k_part(tile, v, col, g, h, 0, s);
-				s = q6_k_part(tile, v, col, g, h, 1, s);
-			}
-			f[0][v] = vf_fma(vf_from_vi(s), vf_mul(load_scale(tile, v, col), da), f[0][v]);
+			sum[v] = vi_add(sum[v], vi_mul(s[q][v], vi_sra(vi_sll(sc, 24 - 8 * (j % 4)), 24)));
 		}
 	}
-	store_acc(1, acc, f);
 }
 
-INLINE void direct_float(unsigned int type, unsigned int mr, const uint8_t *const tile[], const float *g, uint32_t k,
-			 float *acc)
+/* One row of x. */
+INLINE void direct_q6_k(unsigned int nv, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
 {
-	vf f[MR_DIRECT][NV];
+	vf f[1][WIDE];
 
-	load_acc(mr, acc, f);
+	load_acc(1, nv, acc, f);
+	for (size_t col = 0; blocks; blocks--, col += 16 * 210, g += 81) {
+		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[80]));
+		vi s[WIDE];
+
+		UNROLL for (unsigned int v = 0; v < nv; v++)
+			s[v] = vi_zero();
+		for (unsigned int h = 0; h < 2; h++) {
+			q6_k_part(nv, tile, col, g, h, 0, s);
+			q6_k_part(nv, tile, col, g, h, 1, s);
+		}
+		UNROLL for (unsigned int v = 0; v < nv; v++)
+			f[0][v] = vf_fma(vf_from_vi(s[v]), vf_mul(load_scale(tile, v, col), da), f[0][v]);
+	}
+	store_acc(1, nv, acc, f);
+}
+
+INLINE void direct_float(unsigned int type, unsigned int mr, unsigned int nv, const uint8_t *const tile[],
+			 const float *g, uint32_t k, float *acc)
+{
+	vf f[MR_DIRECT][WIDE];
+
+	load_acc(mr, nv, acc, f);
 	for (size_t i = 0; i < k; i++, g += mr) {
-		vf w[NV];
+		vf w[WIDE];
 
-		for (unsigned int v = 0; v < NV; v++)
+		UNROLL for (unsigned int v = 0; v < nv; v++)
 			w[v] = load_float(type, tile, v, i);
 		UNROLL for (unsigned int r = 0; r < mr; r++) {
 			vf a = vf_set1(g[r]);
 
-			for (unsigned int v = 0; v < NV; v++)
+			UNROLL for (unsigned int v = 0; v < nv; v++)
 				f[r][v] = vf_fma(w[v], a, f[r][v]);
 		}
 	}
-	store_acc(mr, acc, f);
+	store_acc(mr, nv, acc, f);
 }
 
+/* One panel, up to MR_DIRECT rows of x. */
 static bool direct(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *g, uint32_t blocks,
 		   float *acc)
 {
 	switch (type) {
-#define CALL(n)	direct_q8_0(n, tile, g, blocks, acc)
+#define CALL(n)	direct_q8_0(n, NV, tile, g, blocks, acc)
 	case NPU_TYPE_Q8_0:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_q4_0(n, tile, g, blocks, acc)
+#define CALL(n)	direct_q4_0(n, NV, tile, g, blocks, acc)
 	case NPU_TYPE_Q4_0:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(NPU_TYPE_F32, n, tile, g, blocks, acc)
+#define CALL(n)	direct_float(NPU_TYPE_F32, n, NV, tile, g, blocks, acc)
 	case NPU_TYPE_F32:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(NPU_TYPE_F16, n, tile, g, blocks, acc)
+#define CALL(n)	direct_float(NPU_TYPE_F16, n, NV, tile, g, blocks, acc)
 	case NPU_TYPE_F16:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(NPU_TYPE_BF16, n, tile, g, blocks, acc)
+#define CALL(n)	direct_float(NPU_TYPE_BF16, n, NV, tile, g, blocks, acc)
 	case NPU_TYPE_BF16:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
 	case NPU_TYPE_Q4_K:
 		if (mr == 1)
-			direct_q4_k(tile, g, blocks, acc);
+			direct_q4_k(NV, tile, g, blocks, acc);
 		return mr == 1;
 	case NPU_TYPE_Q6_K:
 		if (mr == 1)
-			direct_q6_k(tile, g, blocks, acc);
+			direct_q6_k(NV, tile, g, blocks, acc);
 		return mr == 1;
 	default:
 		return false;
+	}
+}
+
+/* Two panels, one row of x. */
+static void direct_wide(unsigned int type, const uint8_t *const tile[], const void *g, uint32_t blocks, float *acc)
+{
+	switch (type) {
+	case NPU_TYPE_Q8_0:
+		direct_q8_0(1, WIDE, tile, g, blocks, acc);
+		break;
+	case NPU_TYPE_Q4_0:
+		direct_q4_0(1, WIDE, tile, g, blocks, acc);
+		break;
+	case NPU_TYPE_Q4_K:
+		direct_q4_k(WIDE, tile, g, blocks, acc);
+		break;
+	case NPU_TYPE_Q6_K:
+		direct_q6_k(WIDE, tile, g, blocks, acc);
+		break;
+	case NPU_TYPE_F32:
+		direct_float(NPU_TYPE_F32, 1, WIDE, tile, g, blocks, acc);
+		break;
+	case NPU_TYPE_F16:
+		direct_float(NPU_TYPE_F16, 1, WIDE, tile, g, blocks, acc);
+		break;
+	default:
+		direct_float(NPU_TYPE_BF16, 1, WIDE, tile, g, blocks, acc);
 	}
 }
 

@@ -174,19 +174,22 @@ static void softmax_row(const struct rows *r, const struct softmax_row *s)
 		return;
 	}
 	EACH_CHUNK(r, i) {
+		float *e = npu_row_dest(dst->t->type, s->to, dst->nb[0], i, t);
+
 		n = softmax_input(r, s, i, t);
-		r->k->exp_sub(t, max, n, t);
-		r->k->sum(t, n, part);
+		r->k->exp_sub(t, max, n, e);
+		r->k->sum(e, n, part);
 	}
 	sum = npu_partials_sum(part);
 	EACH_CHUNK(r, i) {
 		float *y = npu_row_dest(dst->t->type, s->to, dst->nb[0], i, t);
 
-		if (r->ne[0] > NPU_CHUNK) {	/* else t still holds the row */
-			n = softmax_input(r, s, i, t);
+		n = r->ne[0] - i < NPU_CHUNK ? r->ne[0] - i : NPU_CHUNK;
+		if (y == t && r->ne[0] > NPU_CHUNK) {	/* else y still holds e of the chunk */
+			softmax_input(r, s, i, t);
 			r->k->exp_sub(t, max, n, t);
 		}
-		r->k->divide(t, sum, n, y);
+		r->k->divide(y, sum, n, y);
 		npu_row_finish(r->k, dst->t->type, s->to, dst->nb[0], i, n, y);
 	}
 }
@@ -274,7 +277,7 @@ static int32_t row_argmax(const struct rows *r, const struct npu_operand *src, c
 {
 	float buf[NPU_CHUNK];
 	int32_t best = INT32_MIN, index = 0;
-	uint64_t n;
+	uint64_t n, at;
 
 	EACH_CHUNK(r, i) {
 		const float *x = chunk(r, src, from, i, &n, buf);
@@ -283,12 +286,9 @@ static int32_t row_argmax(const struct rows *r, const struct npu_operand *src, c
 		if (rank <= best)
 			continue;
 		best = rank;
-		for (uint64_t j = 0; j < n; j++) {
-			if (npu_rank(x[j]) == rank) {
-				index = (int32_t)(i + j);
-				break;
-			}
-		}
+		/* Another writer may have changed x meanwhile: then any index of the chunk will do. */
+		at = r->k->first_above(x, n, rank - 1);
+		index = (int32_t)(i + (at < n ? at : 0));
 	}
 	return index;
 }
@@ -361,7 +361,6 @@ static void sift_down(int64_t *heap, unsigned int n, unsigned int at)
 static void topk_row(const struct rows *r, const uint8_t *from, unsigned int k, int64_t *heap)
 {
 	float buf[NPU_CHUNK];
-	int32_t rank[NPU_CHUNK];
 	unsigned int have = 0;
 	uint64_t n;
 
@@ -369,20 +368,17 @@ static void topk_row(const struct rows *r, const uint8_t *from, unsigned int k, 
 		const float *x = chunk(r, &r->op[2], from, i, &n, buf);
 		uint64_t j = 0;
 
-		r->k->ranks(x, n, rank);
 		for (; j < n && have < k; j++) {
-			heap[have++] = candidate(rank[j], i + j);
+			heap[have++] = candidate(npu_rank(x[j]), i + j);
 			if (have == k)
 				for (unsigned int h = k / 2; h-- > 0;)
 					sift_down(heap, k, h);
 		}
-		for (; j < n; j++) {
-			int64_t c = candidate(rank[j], i + j);
-
-			if (c > heap[0]) {
-				heap[0] = c;
-				sift_down(heap, k, 0);
-			}
+		/* A later element of the root's rank would lose by its index. */
+		while ((j += r->k->first_above(x + j, n - j, (int32_t)(heap[0] >> 32))) < n) {
+			heap[0] = candidate(npu_rank(x[j]), i + j);
+			sift_down(heap, k, 0);
+			j++;
 		}
 	}
 	for (unsigned int left = k - 1; left > 0; left--) {	/* worst last */

@@ -41,8 +41,8 @@ struct npu_row_kernels {
 	int32_t (*max_key)(const float *x, uint64_t n);
 	int32_t (*min_key)(const float *x, uint64_t n);
 	int32_t (*max_rank)(const float *x, uint64_t n);
-	/* rank[i] = npu_rank(x[i]). */
-	void (*ranks)(const float *x, uint64_t n, int32_t *rank);
+	/* Index of the first element whose rank is above @rank; @n if there is none. */
+	uint64_t (*first_above)(const float *x, uint64_t n, int32_t rank);
 
 	/* y = fma(rne(rne(x - mean) * r), w, b), stored; w and b may be NULL: 1 and -0. */
 	void (*normalise)(const float *x, float mean, float r, const float *w, const float *b, uint64_t n, float *y);

@@ -277,6 +277,18 @@ static uint32_t block_amax(const float *x)
 	return amax;
 }
 
+static uint32_t first_of_magnitude(const float *x, uint32_t bits)
+{
+	uint32_t at[NPU_Q_BLOCK];
+
+	NPU_INDEPENDENT for (uint32_t i = 0; i < NPU_Q_BLOCK; i++)
+		at[i] = (npu_f32_bits(x[i]) & 0x7fffffffu) == bits ? i : NPU_Q_BLOCK - 1;
+	for (unsigned int half = NPU_Q_BLOCK / 2; half; half /= 2)
+		for (unsigned int i = 0; i < half; i++)
+			at[i] = at[i + half] < at[i] ? at[i + half] : at[i];
+	return at[0];
+}
+
 static void store16(uint8_t *p, uint16_t v)
 {
 	p[0] = (uint8_t)v;
@@ -317,7 +329,7 @@ static void narrow_q4_0(const float *x, uint64_t n, uint8_t *b)
 {
 	for (; n; n -= NPU_Q_BLOCK, b += 18, x += NPU_Q_BLOCK) {
 		uint32_t bits = block_amax(x);
-		float amax = npu_f32_from_bits(bits), max = amax, id;
+		float amax = npu_f32_from_bits(bits), max, id;
 		uint8_t q[NPU_Q_BLOCK];
 
 		if (bits >= 0x7f800000u || amax < NPU_QUANT_MIN) {
@@ -325,8 +337,7 @@ static void narrow_q4_0(const float *x, uint64_t n, uint8_t *b)
 			memset(b + 2, 0x88, 16);
 			continue;
 		}
-		for (unsigned int i = NPU_Q_BLOCK; i-- > 0;)
-			max = (npu_f32_bits(x[i]) & 0x7fffffffu) == bits ? x[i] : max;
+		max = x[first_of_magnitude(x, bits)];
 		id = -8.0f / max;
 		store16(b, npu_f32_to_f16(max / -8.0f));
 		EACH(i, NPU_Q_BLOCK) {
@@ -550,10 +561,26 @@ KEY_EXTREME(k_max_key, npu_key_max, INT32_MIN, >)
 KEY_EXTREME(k_min_key, npu_key_min, INT32_MAX, <)
 KEY_EXTREME(k_max_rank, npu_rank, INT32_MIN, >)
 
-static void k_ranks(const float *x, uint64_t n, int32_t *rank)
+#define SEARCH 128u	/* elements whose comparisons are gathered before one test */
+
+static uint64_t k_first_above(const float *x, uint64_t n, int32_t rank)
 {
-	EACH(i, n)
-		rank[i] = npu_rank(x[i]);
+	uint64_t i = 0;
+
+	for (; i + SEARCH <= n; i += SEARCH) {
+		int32_t hit[16] = { 0 }, any = 0;
+
+		for (unsigned int j = 0; j < SEARCH; j += 16)
+			EACH(l, 16)
+				hit[l] |= -(int32_t)(npu_rank(x[i + j + l]) > rank);
+		for (unsigned int l = 0; l < 16; l++)
+			any |= hit[l];
+		if (any)
+			break;
+	}
+	while (i < n && npu_rank(x[i]) <= rank)
+		i++;
+	return i;
 }
 
 /* ---- Norms and softmax --------------------------------------------------------------------- */
@@ -664,7 +691,7 @@ const struct npu_row_kernels NPU_ROW_TABLE = {
 	.max_key = k_max_key,
 	.min_key = k_min_key,
 	.max_rank = k_max_rank,
-	.ranks = k_ranks,
+	.first_above = k_first_above,
 	.normalise = k_normalise,
 	.scale_mask = k_scale_mask,
 	.exp_sub = k_exp_sub,

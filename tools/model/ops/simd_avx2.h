@@ -92,13 +92,23 @@ static inline int32_t vi_hmax(vi a)
 	return _mm_cvtsi128_si32(m);
 }
 
-static inline int32_t vi_hsum(vi a)
+static inline void sums_of_16(const int8_t *q, int32_t *sums)
 {
-	__m128i m = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+	const __m256i ones8 = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
 
-	m = _mm_add_epi32(m, _mm_shuffle_epi32(m, 0x4e));
-	m = _mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1));
-	return _mm_cvtsi128_si32(m);
+	for (int half = 0; half < 2; half++, q += 128, sums += 8) {
+		__m256i s4[4], a, b;
+
+		for (int i = 0; i < 4; i++)
+			s4[i] = _mm256_madd_epi16(
+				_mm256_maddubs_epi16(ones8, _mm256_loadu_si256((const __m256i *)(q + 32 * i))), ones16);
+		/* Packing works within 128-bit lanes: lane i ends up with sums i, i + 2, i + 4, i + 6. */
+		a = _mm256_madd_epi16(_mm256_packs_epi32(s4[0], s4[1]), ones16);
+		b = _mm256_madd_epi16(_mm256_packs_epi32(s4[2], s4[3]), ones16);
+		a = _mm256_madd_epi16(_mm256_packs_epi32(a, b), ones16);
+		_mm256_storeu_si256((__m256i *)sums,
+				    _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+	}
 }
 
 static inline void vi_store_i8(int8_t *p, vi a)

@@ -83,9 +83,20 @@ static inline int32_t vi_hmax(vi a)
 	return _mm512_reduce_max_epi32(a);
 }
 
-static inline int32_t vi_hsum(vi a)
+/* Sums of 16 of the 256 numbers at @q. */
+static inline void sums_of_16(const int8_t *q, int32_t *sums)
 {
-	return _mm512_reduce_add_epi32(a);
+	/* Packing works within 128-bit lanes: lane i ends up with sums i, i + 4, i + 8, i + 12. */
+	const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	const __m512i ones8 = _mm512_set1_epi8(1), ones16 = _mm512_set1_epi16(1);
+	__m512i s4[4], a, b;
+
+	for (int i = 0; i < 4; i++)
+		s4[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones8, _mm512_loadu_si512(q + 64 * i));
+	a = _mm512_madd_epi16(_mm512_packs_epi32(s4[0], s4[1]), ones16);
+	b = _mm512_madd_epi16(_mm512_packs_epi32(s4[2], s4[3]), ones16);
+	a = _mm512_madd_epi16(_mm512_packs_epi32(a, b), ones16);
+	_mm512_storeu_si512(sums, _mm512_permutexvar_epi32(order, a));
 }
 
 /* The low bytes of the lanes. */
