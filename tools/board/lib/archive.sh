@@ -69,6 +69,8 @@ archive_apt() {
 # Fetch the package lists, at most once an hour.
 archive_update() {
 	[ -z "$(find "$APT_DIR/updated" -mmin -60 2>/dev/null)" ] || return 0
+	# apt-get update hangs on a full disk.
+	need_space "$CACHE" 400 "reading Debian's package lists"
 	archive_setup
 	say "fetching Debian's package lists"
 	archive_apt apt-get -qq update >"$APT_DIR/update.log" 2>&1 ||

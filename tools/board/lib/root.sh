@@ -34,7 +34,6 @@ root_headers() {
 root_build() {
 	target=$1
 	need_program mmdebstrap mmdebstrap
-	need_space "$CACHE" 3000 "the build root"
 	headers=$(root_headers "$(lock_get stable_release)" "$(lock_get stable_version)" &&
 		root_headers "$(lock_get latest_release)" "$(lock_get latest_version)") || exit
 	packages=$(grep -v '^#' "$BOARD/root/packages" | tr -s '\n' ',')
@@ -50,6 +49,7 @@ root_build() {
 root_ensure() {
 	check_namespace
 	[ ! -d "$(root_dir)" ] || return 0
+	need_space "$CACHE" 3000 "the build root"
 	lock_check
 	once "$(root_dir)" root_build
 }
