@@ -176,6 +176,8 @@ uint64_t sched_deadline(struct npu_model *m)
 {
 	uint64_t d = NO_DEADLINE;
 
+	if (!m->clock || !m->power)
+		return d;
 	if (m->resetting && !m->reset_pending && !m->reset_failed)
 		d = m->reset_deadline;
 	if (m->irq.storm_ns)
@@ -324,7 +326,7 @@ unsigned int sched_once(struct npu_model *m, unsigned int budget)
 	struct queue *q = NULL;
 
 	atomic_store_explicit(&m->attention, false, memory_order_relaxed);
-	if (m->power) {
+	if (m->power && m->clock) {
 		if (m->reset_pending)
 			core_reset_begin(m);
 		hang_counters(m);
