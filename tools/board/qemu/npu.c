@@ -49,6 +49,7 @@ struct NpuState {
     uint32_t spin_us;
     bool coherent;
     bool check_hazards;
+    bool synchronous;
 };
 
 /* ---- the model's host: called from any thread, mostly without the BQL ----- */
@@ -176,6 +177,9 @@ static void npu_mmio_write(void *opaque, hwaddr offset, uint64_t value,
         return;
     }
     npu_model_write(s->model, offset, value, size);
+    if (s->synchronous) {
+        npu_model_step(s->model, UINT_MAX);
+    }
     /* A line that this write lowered must be low when the guest goes on. */
     npu_update_irq(s);
 }
@@ -327,6 +331,7 @@ static void npu_realize(DeviceState *dev, Error **errp)
         .spin_us = s->spin_us,
         .coherent = s->coherent,
         .check_hazards = s->check_hazards,
+        .synchronous = s->synchronous,
         .log = npu_log,
     };
     char reason[256] = "";
@@ -386,6 +391,8 @@ static const Property npu_properties[] = {
     DEFINE_PROP_UINT32("spin-us", NpuState, spin_us, 0),
     DEFINE_PROP_BOOL("coherent", NpuState, coherent, true),
     DEFINE_PROP_BOOL("check-hazards", NpuState, check_hazards, false),
+    /* Work is done within the register write: for counting instructions. */
+    DEFINE_PROP_BOOL("synchronous", NpuState, synchronous, false),
 };
 
 static const VMStateDescription npu_vmstate = {
