@@ -7,6 +7,7 @@
 #include "peaks.h"
 
 #define READ_PIECE	(1u << 20)
+#define UNROLL		_Pragma("GCC unroll 16")
 
 double now(void)
 {
@@ -22,14 +23,16 @@ static volatile uint64_t sink;
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-__attribute__((target("avx512f"))) static uint64_t sum_avx512(const uint8_t *p, size_t n)
+/* @streams (1 or 4) equal parts of [p, p + n) side by side. */
+__attribute__((target("avx512f"))) static uint64_t sum_avx512(const uint8_t *p, size_t n, unsigned int streams)
 {
 	__m512i s[4] = { _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
 			 _mm512_setzero_si512() };
+	size_t part = n / streams, step = 64 * (4 / streams);
 
-	for (size_t i = 0; i + 256 <= n; i += 256)
-		for (int j = 0; j < 4; j++)
-			s[j] = _mm512_add_epi64(s[j], _mm512_load_si512(p + i + 64 * j));
+	for (size_t i = 0; i + step <= part; i += step)
+		for (unsigned int j = 0; j < 4; j++)
+			s[j] = _mm512_add_epi64(s[j], _mm512_load_si512(p + i + j % streams * part + j / streams * 64));
 	s[0] = _mm512_add_epi64(_mm512_add_epi64(s[0], s[1]), _mm512_add_epi64(s[2], s[3]));
 	return (uint64_t)_mm512_reduce_add_epi64(s[0]);
 }
@@ -42,7 +45,7 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) static uint64_t int8_avx5
 		s[i] = _mm512_set1_epi32(i);
 	for (; loops; loops--) {
 		__asm__ volatile("" : "+v"(a));
-		for (int i = 0; i < 16; i++)
+		UNROLL for (int i = 0; i < 16; i++)
 			s[i] = _mm512_dpbusd_epi32(s[i], a, a);
 	}
 	for (int i = 1; i < 16; i++)
@@ -58,7 +61,7 @@ __attribute__((target("avx512f"))) static uint64_t fp32_avx512(uint64_t loops)
 		s[i] = _mm512_set1_ps((float)i);
 	for (; loops; loops--) {
 		__asm__ volatile("" : "+v"(a));
-		for (int i = 0; i < 16; i++)
+		UNROLL for (int i = 0; i < 16; i++)
 			s[i] = _mm512_fmadd_ps(s[i], a, a);
 	}
 	for (int i = 1; i < 16; i++)
@@ -73,7 +76,7 @@ __attribute__((target("avx2"))) static uint64_t int8_avx2(uint64_t loops)
 	for (int i = 0; i < 12; i++)
 		s[i] = _mm256_set1_epi32(i);
 	for (; loops; loops--) {
-		for (int i = 0; i < 12; i++) {
+		UNROLL for (int i = 0; i < 12; i++) {
 			__asm__ volatile("" : "+x"(a));
 			s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), ones));
 		}
@@ -91,7 +94,7 @@ __attribute__((target("avx2,fma"))) static uint64_t fp32_avx2(uint64_t loops)
 		s[i] = _mm256_set1_ps((float)i);
 	for (; loops; loops--) {
 		__asm__ volatile("" : "+x"(a));
-		for (int i = 0; i < 12; i++)
+		UNROLL for (int i = 0; i < 12; i++)
 			s[i] = _mm256_fmadd_ps(s[i], a, a);
 	}
 	for (int i = 1; i < 12; i++)
@@ -164,6 +167,7 @@ struct job {
 	const uint8_t *buf;
 	struct peak peak;
 	uint64_t loops;
+	unsigned int streams;
 };
 
 static void read_piece(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
@@ -173,7 +177,7 @@ static void read_piece(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 	(void)worker;
 #if defined(__x86_64__)
 	if (npu_path_supported(NPU_PATH_AVX512)) {
-		sink += sum_avx512(j->buf + begin, end - begin);
+		sink += sum_avx512(j->buf + begin, end - begin, j->streams);
 		return;
 	}
 #endif
@@ -182,11 +186,18 @@ static void read_piece(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 
 double peak_read(struct npu_pool *pool, const void *buf, size_t size)
 {
-	struct job j = { .buf = buf };
-	double t = now();
+	double best = 0;
 
-	npu_pool_for(pool, size, READ_PIECE, read_piece, &j);
-	return (double)size / (now() - t);
+	/* Which one is faster depends on the machine and its neighbours. */
+	for (unsigned int streams = 1; streams <= 4; streams += 3) {
+		struct job j = { .buf = buf, .streams = streams };
+		double t = now();
+
+		npu_pool_for(pool, size, READ_PIECE, read_piece, &j);
+		t = (double)size / (now() - t);
+		best = t > best ? t : best;
+	}
+	return best;
 }
 
 static void compute_piece(void *arg, uint64_t begin, uint64_t end, unsigned int worker)

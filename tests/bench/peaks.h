@@ -7,7 +7,7 @@
 
 #include "pool.h"
 
-/* Bytes per second when all threads of @pool read @size bytes at @buf, once. */
+/* Bytes per second when all threads of @pool read @size bytes at @buf, in one or in four streams each: the better. */
 double peak_read(struct npu_pool *pool, const void *buf, size_t size);
 
 /*
