@@ -793,6 +793,85 @@ static void callback_cancels(void **state)
 	npu_llm_close(llm);
 }
 
+static int cancel_from_outside(void *data, const struct npu_llm_piece *piece)
+{
+	struct npu_llm **llm = data;
+
+	(void)piece;
+	npu_llm_cancel(*llm);	/* as a signal handler would */
+	return 0;
+}
+
+static void cancel_ends_a_loop(void **state)
+{
+	const char *path = any_model();
+	struct npu_llm *llm;
+	struct npu_llm_params p;
+	struct npu_llm_stats st;
+	struct text t;
+	int32_t tokens[64];
+	uint32_t n;
+
+	(void)state;
+	if (!path)
+		skip();
+	llm = open_llm(path, NULL);
+	n = encode(llm, "Once upon a time", tokens, 64);
+	p = greedy(&t, 120);
+	p.loop = 8;
+	p.piece = cancel_from_outside;
+	p.data = &llm;
+	ok(llm, npu_llm_generate(llm, tokens, n, &p, &st));
+	assert_int_equal(st.finish, NPU_LLM_FINISH_CANCELLED);
+	assert_true(st.tokens < 120);
+	p = greedy(&t, 20);	/* the next call is not cancelled */
+	ok(llm, npu_llm_generate(llm, tokens, n, &p, &st));
+	assert_int_equal(st.tokens, 20);
+	npu_llm_close(llm);
+}
+
+/* A fault in the middle: the error names it, what was written stays, and the model can be used again. */
+static void device_faults(void **state)
+{
+	static const char *const faults[] = { "page-fault", "ecc", "hang" };
+	struct npu_llm *llm;
+	struct gguf_build b;
+	struct weights w;
+	struct npu_llm_params p;
+	struct npu_llm_stats st;
+	struct text whole, t;
+	int32_t tokens[10];
+	uint32_t i;
+
+	(void)state;
+	build_model(&b, &w, &tiny_llama);
+	write_model(&b);
+	llm = open_llm(model_path, NULL);
+	some_tokens(tokens, 10);
+	p = greedy(&whole, 40);
+	p.ignore_end = true;
+	p.loop = 4;
+	ok(llm, npu_llm_generate(llm, tokens, 10, &p, NULL));
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		if (npu_device_inject(dev, faults[i], -1, 300, 0)) {
+			printf("# skipped: faults are injected into the software device only\n");
+			break;
+		}
+		p.data = &t;
+		memset(&t, 0, sizeof(t));
+		assert_true(npu_llm_generate(llm, tokens, 10, &p, &st) < 0);
+		assert_non_null(strstr(npu_llm_error(llm), "the device failed"));
+		assert_true(t.calls == st.tokens && st.tokens < 40);
+		assert_memory_equal(t.s, whole.s, t.len);
+		memset(&t, 0, sizeof(t));
+		ok(llm, npu_llm_generate(llm, tokens, 10, &p, &st));
+		assert_string_equal(t.s, whole.s);
+	}
+	npu_llm_close(llm);
+	free_weights(&w);
+	unlink(model_path);
+}
+
 /* ---- Known texts --------------------------------------------------------------------------------------------------- */
 
 #define LILY_15M	", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, " \
@@ -1074,6 +1153,8 @@ int main(void)
 		cmocka_unit_test(seed_reproduces),
 		cmocka_unit_test(stop_strings),
 		cmocka_unit_test(callback_cancels),
+		cmocka_unit_test(cancel_ends_a_loop),
+		cmocka_unit_test(device_faults),
 		cmocka_unit_test(story_15m),
 		cmocka_unit_test(story_15m_to_its_end),
 		cmocka_unit_test(story_260k),

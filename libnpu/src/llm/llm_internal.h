@@ -80,6 +80,7 @@ struct npu_llm {
 	struct npu_device_info devinfo;
 	struct npu_vm *vm;
 	struct npu_queue *queue;
+	bool queue_dead;		/* a job failed: make another before the next one */
 	struct npu_fence *fence;
 	uint64_t fence_value;
 

@@ -2,6 +2,7 @@
 /* Running a model's programs: submissions, waiting, the sequence and its cache. */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,38 @@ double llm_now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
+/* A queue dies with the job that it ran; weights, cache and sequence are not touched by that. */
+static int revive_queue(struct npu_llm *llm)
+{
+	struct npu_queue_options opt = { .size = sizeof(opt), .priority = NPU_PRIORITY_MEDIUM };
+	struct npu_queue *fresh;
+	int ret;
+
+	if (!llm->queue_dead)
+		return 0;
+	ret = npu_queue_create(llm->vm, &opt, &fresh);
+	if (ret)
+		return ret;
+	npu_queue_unref(llm->queue);
+	llm->queue = fresh;
+	llm->queue_dead = false;
+	return 0;
+}
+
+/* The device's text, and which operation of the model it was. */
+static int fail_program(struct npu_llm *llm, const struct llm_program *prog, int code, const char *what)
+{
+	struct npu_queue_status st = { 0 };
+	char op[64], text[128];
+
+	snprintf(text, sizeof(text), "%s", what);
+	if (!npu_queue_status(llm->queue, &st, sizeof(st)) && st.fault_tag &&
+	    !npu_program_op_name(prog->p, st.fault_tag, op, sizeof(op)))
+		snprintf(text, sizeof(text), "%s in %s", what, op);
+	llm->queue_dead = code != -ENODEV;
+	return llm_fail_device(llm, code, text);
+}
+
 static int submit(struct npu_llm *llm, struct llm_program *prog, const uint64_t *args, uint32_t nargs)
 {
 	struct npu_point done = { llm->fence, llm->fence_value + 1 };
@@ -29,8 +62,10 @@ static int submit(struct npu_llm *llm, struct llm_program *prog, const uint64_t 
 		.signals = &done,
 		.nsignals = 1,
 	};
-	int ret = npu_program_flush(prog->p);
+	int ret = revive_queue(llm);
 
+	if (!ret)
+		ret = npu_program_flush(prog->p);
 	if (!ret)
 		ret = npu_program_submit(prog->p, llm->queue, &s);
 	if (!ret)
@@ -70,7 +105,7 @@ static int run(struct npu_llm *llm, struct llm_program *prog, const uint64_t *ar
 		if (ret != -ECANCELED)
 			break;
 	}
-	return ret ? llm_fail_device(llm, ret, "the device failed") : 0;
+	return ret ? fail_program(llm, prog, ret, "the device failed") : 0;
 }
 
 /* ---- Prompt -------------------------------------------------------------------------------- */
@@ -297,7 +332,7 @@ int llm_decode(struct npu_llm *llm, uint32_t n, int32_t end, int (*each)(void *d
 			break;
 	}
 	if (ret)
-		return llm_fail_device(llm, ret, "the device failed during generation");
+		return fail_program(llm, &llm->decode, ret, "the device failed during generation");
 	llm->cached += w.seen;
 	if (w.seen) {
 		t = (llm_now() - t) / w.seen;
@@ -322,7 +357,7 @@ int llm_step(struct npu_llm *llm)
 			break;
 	}
 	if (ret)
-		return llm_fail_device(llm, ret, "the device failed during generation");
+		return fail_program(llm, &llm->decode, ret, "the device failed during generation");
 	llm->cached++;
 	return read_logits(llm);
 }
