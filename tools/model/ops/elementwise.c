@@ -108,10 +108,55 @@ static void loop_piece(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 	}
 }
 
+/*
+ * A transposition reads down columns: a block of rows and columns is done at a
+ * time, so that a cache line that was fetched for one row serves the next.
+ */
+#define BLOCK_ROWS	16u
+#define BLOCK_COLUMNS	32u
+
+static bool is_transposition(const struct loop *l)
+{
+	if (l->nsrc != 1 || npu_type_block_len(l->op[0].type) > 1 || npu_type_block_len(l->op[1].type) > 1)
+		return false;
+	return l->op[1].nb[0] >= 64 && l->op[1].nb[1] == npu_type_block_bytes(l->op[1].type) && l->ne[1] > 1;
+}
+
+/* Groups of BLOCK_ROWS rows of one matrix. */
+static void transpose_piece(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+{
+	const struct loop *l = arg;
+	uint64_t groups = (l->ne[1] + BLOCK_ROWS - 1) / BLOCK_ROWS;
+
+	(void)worker;
+	for (uint64_t g = begin; g < end; g++) {
+		uint64_t r0 = g % groups * BLOCK_ROWS, matrix = g / groups * l->ne[1];
+		uint64_t rows = l->ne[1] - r0 < BLOCK_ROWS ? l->ne[1] - r0 : BLOCK_ROWS;
+		uint8_t *row[BLOCK_ROWS][2];
+
+		for (uint64_t r = 0; r < rows; r++)
+			for (unsigned int o = 0; o < 2; o++)
+				row[r][o] = row_of(l, o, matrix + r0 + r);
+		for (uint64_t i = 0; i < l->ne[0]; i += BLOCK_COLUMNS)
+			for (uint64_t r = 0; r < rows; r++)
+				piece(l, row[r], i, l->ne[0] - i < BLOCK_COLUMNS ? l->ne[0] - i : BLOCK_COLUMNS);
+	}
+}
+
+static void run_pieces(struct loop *l, struct npu_pool *pool)
+{
+	uint64_t matrices = l->ne[2] * l->ne[3];
+
+	if (is_transposition(l))
+		npu_pool_for(pool, (l->ne[1] + BLOCK_ROWS - 1) / BLOCK_ROWS * matrices,
+			     npu_row_grain(BLOCK_ROWS * l->ne[0]), transpose_piece, l);
+	else
+		npu_pool_for(pool, l->ne[0] * l->ne[1] * matrices, NPU_GRAIN, loop_piece, l);
+}
+
 /* Map the operands and run the loop over the destination's elements. */
 static int run_loop(struct loop *l, struct npu_operand *op, struct npu_op_env *env)
 {
-	uint64_t total;
 	int err = npu_operands_map(env, op, 1 + l->nsrc, 0, NULL);
 
 	if (err)
@@ -128,8 +173,7 @@ static int run_loop(struct loop *l, struct npu_operand *op, struct npu_op_env *e
 			l->op[o].nb[0] = npu_type_block_bytes(op[o].t->type);
 	}
 	merge_dims(l);
-	total = l->ne[0] * l->ne[1] * l->ne[2] * l->ne[3];
-	npu_pool_for(env->pool, total, NPU_GRAIN, loop_piece, l);
+	run_pieces(l, env->pool);
 	return npu_operands_finish(env, op, 1 + l->nsrc);
 }
 
