@@ -21,6 +21,7 @@
 #include "npu_coredump.h"
 #include "npu_device.h"
 #include "npu_drv.h"
+#include "npu_gem.h"
 #include "npu_irq.h"
 #include "npu_mmu.h"
 #include "npu_pm.h"
@@ -36,44 +37,64 @@
 
 /* ---- Power and reset of the hardware ------------------------------------- */
 
+static void npu_device_disable_supplies(struct npu_device *npu, int count)
+{
+	while (count--) {
+		if (npu->supplies[count])
+			regulator_disable(npu->supplies[count]);
+	}
+}
+
+static int npu_device_enable_supplies(struct npu_device *npu)
+{
+	int i, ret;
+
+	for (i = 0; i < NPU_SUPPLIES; i++) {
+		ret = npu->supplies[i] ? regulator_enable(npu->supplies[i]) : 0;
+		if (ret) {
+			npu_device_disable_supplies(npu, i);
+			return ret;
+		}
+	}
+	return 0;
+}
+
 int npu_device_power_on(struct npu_device *npu)
 {
 	int ret;
 
-	if (npu->supply) {
-		ret = regulator_enable(npu->supply);
-		if (ret)
-			return ret;
-	}
+	ret = npu_device_enable_supplies(npu);
+	if (ret)
+		return ret;
 
 	ret = clk_bulk_prepare_enable(npu->num_clks, npu->clks);
 	if (ret)
-		goto err_disable_supply;
+		goto err_disable_supplies;
 
 	ret = reset_control_deassert(npu->reset);
 	if (ret)
 		goto err_disable_clks;
 
+	npu->powered = true;
 	return 0;
 
 err_disable_clks:
 	clk_bulk_disable_unprepare(npu->num_clks, npu->clks);
-err_disable_supply:
-	if (npu->supply)
-		regulator_disable(npu->supply);
+err_disable_supplies:
+	npu_device_disable_supplies(npu, NPU_SUPPLIES);
 	return ret;
 }
 
 void npu_device_power_off(struct npu_device *npu)
 {
-	/*
-	 * A shared or absent line makes this fail or do nothing: the next start
-	 * resets through the register anyway.
-	 */
+	/* A cold reset may have failed half-way. */
+	if (!npu->powered)
+		return;
+
+	npu->powered = false;
 	reset_control_assert(npu->reset);
 	clk_bulk_disable_unprepare(npu->num_clks, npu->clks);
-	if (npu->supply)
-		regulator_disable(npu->supply);
+	npu_device_disable_supplies(npu, NPU_SUPPLIES);
 }
 
 static int npu_device_wait_ready(struct npu_device *npu)
@@ -104,7 +125,7 @@ static int npu_device_wait_ready(struct npu_device *npu)
  * Return: 0; -ETIMEDOUT or -EIO when the reset does not end; -ENODEV when the
  * device does not answer.
  */
-int npu_device_hw_reset(struct npu_device *npu)
+static int npu_device_hw_reset(struct npu_device *npu)
 {
 	if (npu_inject(npu, NPU_INJECT_DEVICE_RESET))
 		return -ETIMEDOUT;
@@ -121,7 +142,7 @@ int npu_device_hw_reset(struct npu_device *npu)
  *
  * Return: 0 when the device answers again, else as npu_device_hw_reset().
  */
-int npu_device_cold_reset(struct npu_device *npu)
+static int npu_device_cold_reset(struct npu_device *npu)
 {
 	int ret;
 
@@ -133,7 +154,6 @@ int npu_device_cold_reset(struct npu_device *npu)
 
 	ret = npu_device_power_on(npu);
 	if (ret) {
-		/* Keep the books of clocks and supplies straight for what follows. */
 		drm_err(&npu->drm, "cannot power the device on again: %d\n", ret);
 		return ret;
 	}
@@ -143,6 +163,24 @@ int npu_device_cold_reset(struct npu_device *npu)
 
 	ret = npu_device_wait_ready(npu);
 	return ret ?: npu_device_hw_reset(npu);
+}
+
+/**
+ * npu_device_reset() - Reset the device, by whatever helps
+ * @npu: Device, powered.
+ *
+ * Return: 0 or a negative errno: then the device is lost.
+ */
+int npu_device_reset(struct npu_device *npu)
+{
+	int ret;
+
+	ret = npu_device_hw_reset(npu);
+	if (!ret)
+		return 0;
+
+	drm_warn(&npu->drm, "reset by register failed (%d): trying reset line and power\n", ret);
+	return npu_device_cold_reset(npu);
 }
 
 /* The device is powered and reset: let it work. */
@@ -167,8 +205,8 @@ void npu_device_hw_stop(struct npu_device *npu)
  */
 void npu_device_lose(struct npu_device *npu)
 {
-	WRITE_ONCE(npu->lost, true);
 	npu_irq_disable(npu);
+	WRITE_ONCE(npu->lost, true);
 	npu_sched_lose(npu);
 	npu_mmu_evict_all(npu);
 }
@@ -205,11 +243,13 @@ void npu_device_counters_save(struct npu_device *npu)
 /* Wakes the device. Return: 0 or a negative errno. */
 int npu_device_counters_read(struct npu_device *npu, struct drm_npu_counters *out)
 {
-	int ret;
+	int ret, idx;
 
+	if (!drm_dev_enter(&npu->drm, &idx))
+		return -ENODEV;
 	ret = pm_runtime_resume_and_get(npu->drm.dev);
 	if (ret)
-		return ret;
+		goto out_exit;
 
 	mutex_lock(&npu->counters.lock);
 	*out = npu->counters.base;
@@ -225,7 +265,9 @@ int npu_device_counters_read(struct npu_device *npu, struct drm_npu_counters *ou
 	out->resets = atomic_read(&npu->resets);
 	pm_runtime_mark_last_busy(npu->drm.dev);
 	pm_runtime_put_autosuspend(npu->drm.dev);
-	return ret;
+out_exit:
+	drm_dev_exit(idx);
+	return npu_device_lost(npu) ? -ENODEV : ret;
 }
 
 /* ---- Queues and VMs ------------------------------------------------------ */
@@ -260,7 +302,47 @@ struct npu_vm *npu_device_next_vm(struct npu_device *npu, unsigned long *id)
 	return vm;
 }
 
+/*
+ * The device goes, but files are open: give back all DMA mappings. The objects
+ * live on without, and what CPUs have mapped stays.
+ */
+static void npu_device_revoke(struct npu_device *npu)
+{
+	unsigned long next = 0;
+	struct npu_queue *queue;
+	struct npu_vm *vm;
+
+	while ((queue = npu_device_next_queue(npu, &next))) {
+		npu_queue_revoke(queue);
+		npu_queue_put(queue);
+	}
+
+	next = 0;
+	while ((vm = npu_device_next_vm(npu, &next))) {
+		npu_vm_revoke(vm);
+		npu_vm_put(vm);
+	}
+
+	npu_bo_revoke_all(npu);
+}
+
 /* ---- Probe --------------------------------------------------------------- */
+
+static int npu_device_get_supplies(struct npu_device *npu, struct device *dev)
+{
+	static const char * const names[NPU_SUPPLIES] = { "npu", "sram" };
+	struct regulator *supply;
+	int i;
+
+	for (i = 0; i < NPU_SUPPLIES; i++) {
+		supply = devm_regulator_get_optional(dev, names[i]);
+		if (IS_ERR(supply) && PTR_ERR(supply) != -ENODEV)
+			return dev_err_probe(dev, PTR_ERR(supply), "cannot get the %s supply\n",
+					     names[i]);
+		npu->supplies[i] = IS_ERR(supply) ? NULL : supply;
+	}
+	return 0;
+}
 
 static int npu_device_get_resources(struct npu_device *npu, struct platform_device *pdev)
 {
@@ -283,24 +365,9 @@ static int npu_device_get_resources(struct npu_device *npu, struct platform_devi
 	if (IS_ERR(npu->reset))
 		return dev_err_probe(dev, PTR_ERR(npu->reset), "cannot get the reset lines\n");
 
-	npu->supply = devm_regulator_get_optional(dev, "npu");
-	if (IS_ERR(npu->supply)) {
-		if (PTR_ERR(npu->supply) != -ENODEV)
-			return dev_err_probe(dev, PTR_ERR(npu->supply),
-					     "cannot get the npu supply\n");
-		npu->supply = NULL;
-	}
-
-	/* One domain is attached by the core; several are the driver's business. */
-	if (!dev->pm_domain) {
-		const struct dev_pm_domain_attach_data attach = {
-			.pd_flags = PD_FLAG_DEV_LINK_ON,
-		};
-
-		ret = devm_pm_domain_attach_list(dev, &attach, &npu->pds);
-		if (ret < 0)
-			return dev_err_probe(dev, ret, "cannot attach the power domains\n");
-	}
+	ret = npu_device_get_supplies(npu, dev);
+	if (ret)
+		return ret;
 
 	ret = of_reserved_mem_device_init(dev);
 	if (ret && ret != -ENODEV)
@@ -543,12 +610,17 @@ void npu_device_unplug(struct npu_device *npu)
 	if (atomic_xchg(&npu->unplugged, 1))
 		return;
 
-	/* No ioctl starts after this, and those that run have ended. */
+	/* No ioctl starts after this, and those that use the device have ended. */
 	drm_dev_unplug(&npu->drm);
 
 	pm_runtime_get_sync(dev);
 	npu_sched_fini(npu);
+	npu_irq_disable(npu);
+	/* Memory is given back once the device no longer works on it. */
+	if (npu->powered && !npu_device_lost(npu) && npu_device_hw_reset(npu))
+		drm_warn(&npu->drm, "the device does not stop\n");
 	npu_device_lose(npu);
+	npu_device_revoke(npu);
 	npu_coredump_fini(npu);
 	npu_pm_fini(npu);
 	npu_device_power_off(npu);

@@ -11,7 +11,6 @@
 #include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
-#include <linux/pm_domain.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -29,6 +28,9 @@ struct npu_sched;
 struct npu_vm;
 struct regulator;
 struct reset_control;
+
+/* npu-supply, sram-supply. */
+#define NPU_SUPPLIES	2
 
 /* Failures that developers may ask for, through debugfs. */
 enum npu_injection {
@@ -77,11 +79,11 @@ struct npu_device {
 	/** @reset: Reset lines, or NULL. */
 	struct reset_control *reset;
 
-	/** @supply: Supply of the core, or NULL. */
-	struct regulator *supply;
+	/** @supplies: Supplies of core and on-chip memory; NULL where there is none. */
+	struct regulator *supplies[NPU_SUPPLIES];
 
-	/** @pds: Power domains, where there are several; one alone is the core's. */
-	struct dev_pm_domain_list *pds;
+	/** @powered: Supplies, clocks and resets are on. */
+	bool powered;
 
 	/** @mmu: Address-space slots. */
 	struct npu_mmu *mmu;
@@ -199,8 +201,7 @@ int npu_device_init(struct npu_device *npu);
 void npu_device_unplug(struct npu_device *npu);
 int npu_device_power_on(struct npu_device *npu);
 void npu_device_power_off(struct npu_device *npu);
-int npu_device_hw_reset(struct npu_device *npu);
-int npu_device_cold_reset(struct npu_device *npu);
+int npu_device_reset(struct npu_device *npu);
 void npu_device_hw_start(struct npu_device *npu);
 void npu_device_hw_stop(struct npu_device *npu);
 void npu_device_lose(struct npu_device *npu);

@@ -166,14 +166,15 @@ static int npu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_fi
 	struct npu_file *nfile = file->driver_priv;
 	struct drm_npu_vm_create *args = data;
 	struct npu_vm *vm;
-	int ret;
+	int ret, idx;
 
 	if (args->flags)
 		return -EINVAL;
-	if (npu_device_lost(npu))
+	if (npu_device_lost(npu) || !drm_dev_enter(drm, &idx))
 		return -ENODEV;
 
 	vm = npu_vm_create(npu);
+	drm_dev_exit(idx);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
 
@@ -343,7 +344,7 @@ static int npu_ioctl_bo_sync(struct drm_device *drm, void *data, struct drm_file
 {
 	struct drm_npu_bo_sync *args = data;
 	struct drm_npu_bo_sync_op *ops;
-	int ret = 0;
+	int ret = 0, idx;
 	u32 i;
 
 	ops = npu_copy_array(&args->ops, offsetofend(struct drm_npu_bo_sync_op, size),
@@ -351,8 +352,13 @@ static int npu_ioctl_bo_sync(struct drm_device *drm, void *data, struct drm_file
 	if (IS_ERR(ops))
 		return PTR_ERR(ops);
 
-	for (i = 0; !ret && i < args->ops.count; i++)
-		ret = npu_bo_sync_one(file, &ops[i]);
+	if (drm_dev_enter(drm, &idx)) {
+		for (i = 0; !ret && i < args->ops.count; i++)
+			ret = npu_bo_sync_one(file, &ops[i]);
+		drm_dev_exit(idx);
+	} else {
+		ret = -ENODEV;
+	}
 
 	kvfree(ops);
 	return ret;
@@ -404,7 +410,7 @@ static int npu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm
 	struct drm_npu_queue_create *args = data;
 	struct npu_queue *queue;
 	struct npu_vm *vm;
-	int ret;
+	int ret, idx;
 
 	if (args->flags || args->pad || args->priority > DRM_NPU_PRIORITY_REALTIME ||
 	    !npu_job_timeout_valid(args->timeout_ms))
@@ -418,7 +424,14 @@ static int npu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm
 	if (!vm)
 		return -ENOENT;
 
-	queue = npu_vm_unusable(vm) ? ERR_PTR(-EIO) : npu_queue_create(npu, vm, args);
+	if (npu_vm_unusable(vm)) {
+		queue = ERR_PTR(-EIO);
+	} else if (drm_dev_enter(drm, &idx)) {
+		queue = npu_queue_create(npu, vm, args);
+		drm_dev_exit(idx);
+	} else {
+		queue = ERR_PTR(-ENODEV);
+	}
 	npu_vm_put(vm);
 	if (IS_ERR(queue))
 		return PTR_ERR(queue);

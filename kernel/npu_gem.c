@@ -201,6 +201,36 @@ int npu_bo_sync(struct npu_bo *bo, u32 type, u64 offset, u64 size)
 	return 0;
 }
 
+static void npu_bo_revoke(struct npu_bo *bo)
+{
+	struct drm_gem_shmem_object *shmem = &bo->base;
+
+	/* The mapping of a foreign buffer belongs to its exporter. */
+	if (npu_bo_imported(bo))
+		return;
+
+	dma_resv_lock(shmem->base.resv, NULL);
+	if (shmem->sgt) {
+		dma_unmap_sgtable(shmem->base.dev->dev, shmem->sgt, DMA_BIDIRECTIONAL, 0);
+		sg_free_table(shmem->sgt);
+		kfree(shmem->sgt);
+		shmem->sgt = NULL;
+	}
+	dma_resv_unlock(shmem->base.resv);
+}
+
+/* The device has gone: drop all its mappings of memory. The memory stays. */
+void npu_bo_revoke_all(struct npu_device *npu)
+{
+	struct npu_bo *bo;
+
+	/* An object that is just being freed waits for the lock to leave the list. */
+	mutex_lock(&npu->bos.lock);
+	list_for_each_entry(bo, &npu->bos.list, node)
+		npu_bo_revoke(bo);
+	mutex_unlock(&npu->bos.lock);
+}
+
 /* The VMs that may use @bo, as their root objects, each with a reference. */
 static int npu_bo_get_roots(struct npu_bo *bo, struct drm_gem_object ***out)
 {

@@ -37,5 +37,6 @@ struct npu_bo *npu_bo_create(struct npu_device *npu, struct npu_vm *exclusive, u
 int npu_bo_sync(struct npu_bo *bo, u32 type, u64 offset, u64 size);
 int npu_bo_wait(struct npu_bo *bo, s64 timeout_ns);
 bool npu_bo_imported(struct npu_bo *bo);
+void npu_bo_revoke_all(struct npu_device *npu);
 
 #endif /* NPU_GEM_H */

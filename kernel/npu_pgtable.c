@@ -451,6 +451,9 @@ int npu_pgtable_unmap(struct npu_pgtable *pgt, struct npu_pt_stash *stash, u64 v
 {
 	if (!npu_range_valid(pgt, va, size))
 		return -EINVAL;
+	/* All tables have gone, and all mappings with them. */
+	if (!pgt->root)
+		return 0;
 
 	return npu_unmap_level(pgt, stash, pgt->root, npu_root_level(pgt), va, size);
 }

@@ -20,21 +20,6 @@
 
 #define NPU_AUTOSUSPEND_MS	50
 
-/* The device is powered: reset it and let it work. */
-static int npu_pm_start_hw(struct npu_device *npu)
-{
-	int ret;
-
-	ret = npu_device_hw_reset(npu);
-	if (ret) {
-		drm_err(&npu->drm, "the device does not come back after power-on: %d\n", ret);
-		return ret;
-	}
-
-	npu_device_hw_start(npu);
-	return 0;
-}
-
 static int npu_pm_runtime_suspend(struct device *dev)
 {
 	struct npu_device *npu = dev_get_drvdata(dev);
@@ -60,12 +45,17 @@ static int npu_pm_runtime_resume(struct device *dev)
 	if (ret)
 		return ret;
 
-	ret = npu_pm_start_hw(npu);
+	ret = npu_device_reset(npu);
 	if (ret) {
+		drm_err(&npu->drm, "the device does not come back (%d): it is lost until it is bound again\n",
+			ret);
 		npu_device_power_off(npu);
-		return ret;
+		npu_device_lose(npu);
+		npu_drm_wedged(&npu->drm);
+		return -ENODEV;
 	}
 
+	npu_device_hw_start(npu);
 	npu_sched_resume(npu);
 	return 0;
 }

@@ -274,6 +274,14 @@ static void npu_queue_free_mem(struct npu_queue *queue)
 				  queue->image.dma);
 	if (queue->mem.cpu)
 		dma_free_coherent(dev, queue->mem.size, queue->mem.cpu, queue->mem.dma);
+	queue->image.cpu = NULL;
+	queue->mem.cpu = NULL;
+}
+
+/* The device has gone, and the queue is dead: nothing looks at its memory any more. */
+void npu_queue_revoke(struct npu_queue *queue)
+{
+	npu_queue_free_mem(queue);
 }
 
 static void npu_queue_free(struct npu_queue *queue)

@@ -168,6 +168,7 @@ struct npu_queue *npu_queue_create(struct npu_device *npu, struct npu_vm *vm,
 				   const struct drm_npu_queue_create *args);
 void npu_queue_destroy(struct npu_queue *queue);
 void npu_queue_put(struct npu_queue *queue);
+void npu_queue_revoke(struct npu_queue *queue);
 void npu_queue_get_state(struct npu_queue *queue, struct drm_npu_queue_get_state *out);
 
 static inline struct npu_queue *npu_queue_get(struct npu_queue *queue)

@@ -306,18 +306,6 @@ static u32 npu_reset_unbind_all(struct npu_sched *sched, struct npu_queue **queu
 	return started;
 }
 
-static int npu_reset_hw(struct npu_device *npu)
-{
-	int ret;
-
-	ret = npu_device_hw_reset(npu);
-	if (!ret)
-		return 0;
-
-	drm_warn(&npu->drm, "reset by register failed (%d): trying reset line and power\n", ret);
-	return npu_device_cold_reset(npu);
-}
-
 /**
  * npu_reset_device() - Reset the whole device
  * @sched: Hardware queues.
@@ -340,7 +328,7 @@ void npu_reset_device(struct npu_sched *sched, struct npu_queue *guilty)
 	npu_device_hw_stop(npu);
 	npu_mmu_evict_all(npu);
 
-	ret = npu_reset_hw(npu);
+	ret = npu_device_reset(npu);
 	trace_npu_device_reset(npu->drm.dev, ret);
 	if (!ret) {
 		drm_info(&npu->drm, "device reset (%d since probe)\n", atomic_read(&npu->resets));
@@ -360,7 +348,9 @@ void npu_reset_device(struct npu_sched *sched, struct npu_queue *guilty)
 	if (ret) {
 		drm_err(&npu->drm, "the device cannot be reset (%d): it is lost until it is bound again\n",
 			ret);
+		/* Without power, the device works on nothing any more. */
 		WRITE_ONCE(npu->lost, true);
+		npu_device_power_off(npu);
 		npu_reset_lose(sched);
 		npu_drm_wedged(&npu->drm);
 	}

@@ -264,6 +264,11 @@ static int npu_bind_op_exec(struct npu_vm *vm, struct npu_bind_op *op)
 	mutex_lock(&vm->op_lock);
 	vm->op = op;
 
+	/* Taking down works without the device, too; see npu_vm_revoke(). */
+	if (op->type == DRM_NPU_VM_BIND_MAP && npu_device_lost(vm->npu)) {
+		ret = -ENODEV;
+		goto out_unlock;
+	}
 	if (npu_inject(vm->npu, NPU_INJECT_BIND)) {
 		ret = -ENOMEM;
 		goto out_unlock;
@@ -430,6 +435,27 @@ static int npu_vm_wait_binds(struct npu_vm *vm)
 	return ret;
 }
 
+static int npu_vm_bind_one(struct npu_vm *vm, struct drm_file *file,
+			   const struct drm_npu_vm_bind_op *arg)
+{
+	struct npu_bind_op op = { };
+	int ret, idx;
+
+	if (npu_vm_unusable(vm))
+		return -EIO;
+	if (arg->type == DRM_NPU_VM_BIND_SYNC_ONLY || arg->syncs.count || arg->syncs.array)
+		return -EINVAL;
+	if (!drm_dev_enter(&vm->npu->drm, &idx))
+		return -ENODEV;
+
+	ret = npu_bind_op_init(vm, &op, file, arg);
+	if (!ret)
+		ret = npu_bind_op_exec(vm, &op);
+	npu_bind_op_fini(vm, &op);
+	drm_dev_exit(idx);
+	return ret;
+}
+
 /**
  * npu_vm_bind_now() - Bind at once
  * @vm: VM.
@@ -443,24 +469,13 @@ static int npu_vm_wait_binds(struct npu_vm *vm)
 int npu_vm_bind_now(struct npu_vm *vm, struct drm_file *file,
 		    const struct drm_npu_vm_bind_op *ops, u32 count, u32 *done)
 {
-	struct npu_bind_op op;
 	int ret;
 
 	*done = 0;
 	ret = npu_vm_wait_binds(vm);
 
 	for (; !ret && *done < count; ++*done) {
-		if (npu_vm_unusable(vm))
-			return -EIO;
-		if (ops[*done].type == DRM_NPU_VM_BIND_SYNC_ONLY || ops[*done].syncs.count ||
-		    ops[*done].syncs.array)
-			return -EINVAL;
-
-		memset(&op, 0, sizeof(op));
-		ret = npu_bind_op_init(vm, &op, file, &ops[*done]);
-		if (!ret)
-			ret = npu_bind_op_exec(vm, &op);
-		npu_bind_op_fini(vm, &op);
+		ret = npu_vm_bind_one(vm, file, &ops[*done]);
 		if (ret)
 			break;
 	}
@@ -599,13 +614,17 @@ int npu_vm_bind_queued(struct npu_vm *vm, struct drm_file *file,
 {
 	struct npu_sync_list syncs;
 	struct npu_bind_job **jobs;
+	int ret = 0, idx;
 	u32 made = 0;
-	int ret = 0;
 
 	npu_sync_init(&syncs);
 	jobs = kvcalloc(count, sizeof(*jobs), GFP_KERNEL);
 	if (!jobs)
 		return -ENOMEM;
+	if (!drm_dev_enter(&vm->npu->drm, &idx)) {
+		kvfree(jobs);
+		return -ENODEV;
+	}
 
 	for (; !ret && made < count; made++) {
 		jobs[made] = npu_bind_job_create(vm, file, &ops[made]);
@@ -624,6 +643,7 @@ int npu_vm_bind_queued(struct npu_vm *vm, struct drm_file *file,
 		npu_bind_job_destroy(jobs[made]);
 	}
 
+	drm_dev_exit(idx);
 	npu_sync_fini(&syncs);
 	kvfree(jobs);
 	return ret;
@@ -714,6 +734,14 @@ struct npu_bo *npu_vm_find_bo(struct npu_vm *vm, u64 va, u64 *offset, u64 *left)
 	*offset = gpuva->gem.offset + (va - gpuva->va.addr);
 	*left = gpuva->va.addr + gpuva->va.range - va;
 	return to_npu_bo(gpuva->gem.obj);
+}
+
+/* The device has gone: the mappings stay in the books, without page tables. */
+void npu_vm_revoke(struct npu_vm *vm)
+{
+	mutex_lock(&vm->op_lock);
+	npu_pgtable_fini(&vm->pgt);
+	mutex_unlock(&vm->op_lock);
 }
 
 /* ---- Life ---------------------------------------------------------------- */

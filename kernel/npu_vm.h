@@ -76,6 +76,7 @@ struct npu_vm {
 struct npu_vm *npu_vm_create(struct npu_device *npu);
 void npu_vm_destroy(struct npu_vm *vm);
 void npu_vm_put(struct npu_vm *vm);
+void npu_vm_revoke(struct npu_vm *vm);
 u64 npu_vm_user_size(const struct npu_device *npu);
 
 static inline struct npu_vm *npu_vm_get(struct npu_vm *vm)
