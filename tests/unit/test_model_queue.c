@@ -321,6 +321,18 @@ static void test_coalescing(void **state)
 	assert_int_equal(rd(b, NPU_IRQ_DONE), 0);
 	npu_model_step(b->m, 10000);
 	assert_int_equal(rd(b, NPU_IRQ_DONE), 1);
+	/* A fault of the next job does not lose it. */
+	q_cmd(b, 0, NPU_QCMD_RESET);
+	wr(b, NPU_QC(0) + NPU_QC_HEAD, b->tail[0]);
+	q_cmd(b, 0, NPU_QCMD_START);
+	wr(b, NPU_IRQ_DONE, 1);
+	loop.size = 0;
+	s_op(&loop, 0x0e);
+	q_push(b, 0, &s, VA_STREAM, NPU_JOB_IRQ | NPU_JOB_COALESCE);
+	q_push(b, 0, &loop, VA_STREAM + 8192, 0);
+	q_ring(b, 0);
+	q_expect_fault(b, 0, NPU_FAULT_OPCODE_ILLEGAL);
+	assert_int_equal(rd(b, NPU_IRQ_DONE), 1);
 	bench_free(b);
 }
 

@@ -293,6 +293,35 @@ static void test_config_errors(void **state)
 	expect_bad_config("# nothing\n", "name is missing");
 }
 
+/* The largest that the map allows: the last queue on the last slot, beside the first on the first. */
+static void test_largest(void **state)
+{
+	static const char text[] =
+		"name largest\nproduct 7\nqueues 32\nslots 64\nva_bits 48\nbus_bits 48\nring_log2 16\n"
+		"core_khz 800000\ntimer_hz 24000000\nmax_stream 65536\nmax_macs 1048576\nmax_bytes 65536\n"
+		"macs_i8 64\nmacs_f16 32\nmacs_f32 16\nlanes 16\ncopy_bytes 16\nsram_kb 64\nsram_bytes 64\n"
+		"sram_reuse 8\ndram_mbps 8000\ndram_latency_ns 100\ncommand_cycles 10\ncontrol_cycles 2\n";
+	struct bench *b = bench_new_config(&sync_opt, text);
+	struct stream s = { .size = 0 };
+
+	(void)state;
+	assert_int_equal(npu_model_mmio_size(b->m), NPU_MMIO_MAX_SIZE);
+	wr(b, NPU_IRQ_DONE_EN, UINT32_MAX);
+	assert_int_equal(rd(b, NPU_IRQ_DONE_EN), UINT32_MAX);
+	bench_queue(b, 0, 0, 0);
+	bench_slot(b, 63, 48);
+	bench_queue(b, 31, 63, NPU_QC_MODE_USER);
+	s_fill(&s, VA_DATA, 4, 6.0f, 0, NPU_NO_TOKEN);
+	s_end(&s);
+	assert_true(q_wait(b, 31, q_submit(b, 31, &s)));
+	assert_int_equal(rd(b, NPU_IRQ_DONE), 1u << 31);
+	assert_true(b->level);
+	assert_true(*(float *)bus(b, b->data_bus) == 6.0f);
+	assert_true(q_wait(b, 0, q_submit(b, 0, &s)));
+	assert_int_equal(rd(b, NPU_IRQ_DONE), 1u << 31 | 1);
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,7 +329,7 @@ int main(void)
 		cmocka_unit_test(test_access),	      cmocka_unit_test(test_config_frozen),
 		cmocka_unit_test(test_start_checks),  cmocka_unit_test(test_irq),
 		cmocka_unit_test(test_device_reset),  cmocka_unit_test(test_clock_and_power),
-		cmocka_unit_test(test_config_errors),
+		cmocka_unit_test(test_config_errors), cmocka_unit_test(test_largest),
 	};
 
 	return cmocka_run_group_tests_name("model: registers", tests, NULL, NULL);

@@ -279,7 +279,7 @@ struct queue {
 	uint8_t *fetch;		/* host pointer of the stream page in use */
 	uint64_t fetch_va;
 	uint32_t fetch_gen;
-	uint32_t packet[NPU_PACKET_MAX / 4] __attribute__((aligned(64)));
+	unsigned char packet[NPU_PACKET_MAX] __attribute__((aligned(64)));
 };
 
 /* How running a queue ended. */

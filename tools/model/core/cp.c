@@ -271,13 +271,13 @@ static enum run fetch_packet(struct npu_model *m, struct queue *q, struct fault 
 		return cp_packet_fault(q, f, NPU_FAULT_STREAM, q->job.pc);
 	if (len == sizeof(*c))
 		return RUN_MORE;
-	return fetch_bytes(m, q, q->job.pc + sizeof(*c), q->packet + sizeof(*c) / 4, len - sizeof(*c), f);
+	return fetch_bytes(m, q, q->job.pc + sizeof(*c), q->packet + sizeof(*c), len - sizeof(*c), f);
 }
 
 /* field += R[ra] * sa + R[rb] * sb, for each register operand; @len: bytes before them. */
 static enum run apply_regops(struct queue *q, unsigned int len, unsigned int n, struct fault *f)
 {
-	uint8_t *base = (uint8_t *)q->packet;
+	uint8_t *base = q->packet;
 	const struct npu_regop *op = (const struct npu_regop *)(base + len);
 
 	for (; n; n--, op++) {

@@ -6,6 +6,14 @@
 
 #define RESET_TIMEOUT_NS 10000000ull	/* a queue reset that takes longer has failed */
 
+/* Whether another queue has, or would get back, the engines. */
+static bool displaced(struct npu_model *m, const struct queue *q)
+{
+	if (m->exec)
+		return m->exec != q;
+	return m->current != NO_QUEUE && m->current != q->index && queue_runnable(m, &m->queue[m->current]);
+}
+
 uint32_t queue_state(struct npu_model *m, struct queue *q)
 {
 	bool in_job = atomic_load_explicit(&q->in_job, memory_order_relaxed);
@@ -32,7 +40,7 @@ uint32_t queue_state(struct npu_model *m, struct queue *q)
 		return NPU_QSTATE_BLOCKED;
 	if (!in_job && q->head == atomic_load_explicit(&q->tail, memory_order_relaxed))
 		return NPU_QSTATE_IDLE;
-	return m->current == q->index || m->current == NO_QUEUE ? NPU_QSTATE_RUNNING : NPU_QSTATE_PREEMPTED;
+	return displaced(m, q) ? NPU_QSTATE_PREEMPTED : NPU_QSTATE_RUNNING;
 }
 
 bool queue_runnable(struct npu_model *m, struct queue *q)
@@ -41,6 +49,15 @@ bool queue_runnable(struct npu_model *m, struct queue *q)
 	return queue_live(q) && !q->pending && q->block == BLOCK_NONE &&
 	       (atomic_load_explicit(&q->in_job, memory_order_relaxed) ||
 		q->head != atomic_load_explicit(&q->tail, memory_order_relaxed));
+}
+
+/* An interrupt that waits for company goes out before the queue stops. */
+static void flush_coalesced(struct npu_model *m, struct queue *q)
+{
+	if (!q->coalesce_ns)
+		return;
+	q->coalesce_ns = 0;
+	irq_raise(m, IRQ_DONE, 1u << q->index);
 }
 
 /* Forgets the job in progress and what it waits for. Token free. */
@@ -54,7 +71,7 @@ static void drop_job(struct npu_model *m, struct queue *q)
 	q->block = BLOCK_NONE;
 	q->block_ns = 0;
 	q->fetch = NULL;
-	q->coalesce_ns = 0;
+	flush_coalesced(m, q);
 	q->slice_cycles = 0;
 	q->credit = 0;
 	q->in_credit = false;
@@ -129,7 +146,7 @@ void queue_fault(struct npu_model *m, struct queue *q, const struct fault *f)
 	q->faulted = true;
 	q->block = BLOCK_NONE;
 	q->block_ns = 0;
-	q->coalesce_ns = 0;
+	flush_coalesced(m, q);
 	irq_raise(m, IRQ_FAULT, 1u << q->index);
 }
 
@@ -194,10 +211,7 @@ static bool suspend(struct npu_model *m, struct queue *q)
 	if (q->block == BLOCK_LOCK || q->block == BLOCK_ENGINE || q->block == BLOCK_SEM)
 		q->block = BLOCK_NONE;
 	queue_end_wait(m, q);
-	if (q->coalesce_ns) {
-		q->coalesce_ns = 0;
-		irq_raise(m, IRQ_DONE, 1u << q->index);
-	}
+	flush_coalesced(m, q);
 	q->suspended = true;
 	return true;
 }
