@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 
 #include "core.h"
+#include "ops/pool.h"
 
 #define SEGMENT_SIZE	(1ull << 36)
 #define MAX_SEGMENTS	64u		/* per slot */
@@ -212,6 +213,49 @@ static void arena_grow(struct bounces *b)
 	b->arena_size = b->arena ? size : 0;
 }
 
+#define GATHER_GRAIN	32u		/* pages that a worker copies at a time */
+#define GATHER_LEAVES	64u		/* of one parallel copy: 128 MiB */
+
+struct gather {
+	const struct leaf *leaf[GATHER_LEAVES];
+	uint64_t first_leaf;	/* VA >> 21 of leaf[0] */
+	uint64_t va, len;
+	uint8_t *buf;
+};
+
+/* Pages [begin, end) of the span, counted from the page that holds its first byte. */
+static void gather_pages(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+{
+	const struct gather *g = arg;
+	uint64_t base = g->va & ~(PAGE_SIZE - 1);
+
+	(void)worker;
+	for (uint64_t i = begin; i < end; i++) {
+		uint64_t from = i ? base + i * PAGE_SIZE : g->va, to = base + (i + 1) * PAGE_SIZE;
+		const struct leaf *l = g->leaf[(from >> LEAF_SHIFT) - g->first_leaf];
+
+		if (to > g->va + g->len)
+			to = g->va + g->len;
+		memcpy(g->buf + (from - g->va), l->host[from >> PAGE_SHIFT & (LEAF_PAGES - 1)] + (from & (PAGE_SIZE - 1)),
+		       to - from);
+	}
+}
+
+/* Copies a span whose pages are all translated, in parallel where it is large. */
+static int gather(struct npu_model *m, struct slot *s, uint64_t va, uint8_t *buf, uint64_t len, struct xlate *x)
+{
+	struct gather g = { .first_leaf = va >> LEAF_SHIFT, .va = va, .len = len, .buf = buf };
+	uint64_t leaves = ((va + len - 1) >> LEAF_SHIFT) - g.first_leaf + 1;
+	uint64_t pages = ((va + len - 1) >> PAGE_SHIFT) - (va >> PAGE_SHIFT) + 1;
+
+	if (leaves > GATHER_LEAVES)
+		return mmu_read(m, s, va, buf, len, x);
+	for (uint64_t i = 0; i < leaves; i++)
+		g.leaf[i] = mmu_leaf(s, (g.first_leaf + i) << LEAF_SHIFT, false);
+	npu_pool_for(m->pool, pages, GATHER_GRAIN, gather_pages, &g);
+	return 0;
+}
+
 static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
 		       struct xlate *x)
 {
@@ -231,7 +275,7 @@ static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, u
 	e->old = write ? arena_take(b, len) : NULL;
 	if (!e->buf || (write && !e->old))
 		goto full;
-	if (mmu_read(m, s, va, e->buf, len, x))
+	if (gather(m, s, va, e->buf, len, x))
 		return NULL;
 	if (write)
 		memcpy(e->old, e->buf, len);
