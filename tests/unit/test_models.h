@@ -29,15 +29,23 @@ static inline bool test_model(const char *name, char *path, size_t size)
 	return false;
 }
 
-static inline bool test_bundled_model(char *path, size_t size)
+static inline bool test_first_gguf(const char *dir, char *path, size_t size)
 {
+	char pattern[512];
 	bool found = false;
 	glob_t g;
 
-	if (!glob(NPU_SOURCE_ROOT "/models/*.gguf", 0, NULL, &g))
+	snprintf(pattern, sizeof(pattern), "%s/*.gguf", dir);
+	if (!glob(pattern, 0, NULL, &g))
 		found = (size_t)snprintf(path, size, "%s", g.gl_pathv[0]) < size;
 	globfree(&g);
 	return found;
+}
+
+/* The bundled model: in the tree, or where the virtual board has it. */
+static inline bool test_bundled_model(char *path, size_t size)
+{
+	return test_first_gguf(NPU_SOURCE_ROOT "/models", path, size) || test_first_gguf("/opt/npu/models", path, size);
 }
 
 /* The whole file, terminated; NULL when it cannot be read. */

@@ -25,7 +25,7 @@ static bool first_match(const char *dir, const char *below, char *path, size_t s
 
 bool run_default_model(char *path, size_t size)
 {
-	/* bin/npu -> share/opennpu; build/tools/npu/npu -> models; and the board's image. */
+	/* bin/npu -> share/opennpu; build/tools/npu/npu -> models. */
 	static const char *const places[] = {
 		"../share/opennpu/models", "../../../models", "../../../../models",
 	};
@@ -46,5 +46,5 @@ bool run_default_model(char *path, size_t size)
 			if (first_match(self, places[i], path, size))
 				return true;
 	}
-	return first_match("", "models", path, size);
+	return first_match("/opt/npu", "models", path, size);	/* the virtual board */
 }
