@@ -8,6 +8,9 @@ BOARD=$TOP/tools/board
 CACHE=${NPU_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME or NPU_CACHE}/.cache}/opennpu}/board
 OUT=$TOP/build/board
 
+# A user's PATH lacks where chroot and mke2fs are.
+PATH=$PATH:/usr/sbin:/sbin
+
 # Exit codes of the tools beyond those of the command that they ran.
 EXIT_TIMEOUT=124	# the time limit ended the board
 EXIT_BOARD=125		# the board could not be made or started
