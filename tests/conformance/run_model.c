@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "digests.h"
 #include "ops.h"
 #include "pool.h"
 
@@ -130,69 +131,6 @@ static bool compare_paths(struct target *t, struct npu_pool *pool, uint64_t want
 	return true;
 }
 
-/* ---- The committed digests: lines "digest name" --------------------------------------- */
-
-struct digests {
-	FILE *out;		/* when updating */
-	char *text;
-	char **lines;
-	size_t n, next;		/* next: where the search begins */
-	size_t used;
-};
-
-static bool digests_read(struct digests *d, FILE *in)
-{
-	size_t room = 1 << 20, have = 0;
-	char *text = malloc(room), *more, *save;
-
-	while (text && (have += fread(text + have, 1, room - have - 1, in)) == room - 1) {
-		more = realloc(text, room *= 2);
-		if (!more)
-			free(text);
-		text = more;
-	}
-	if (!text)
-		return false;
-	text[have] = 0;
-	d->text = text;
-	d->lines = malloc((have / 18 + 1) * sizeof(*d->lines));	/* 16 digits, a space, a line end */
-	for (char *l = strtok_r(text, "\n", &save); d->lines && l; l = strtok_r(NULL, "\n", &save))
-		if (strlen(l) > 17)
-			d->lines[d->n++] = l;
-	return d->lines;
-}
-
-static const char *digest_find(struct digests *d, const char *name)
-{
-	for (size_t i = 0; i < d->n; i++) {
-		size_t at = (d->next + i) % d->n;
-
-		if (strcmp(d->lines[at] + 17, name) == 0) {
-			d->next = at + 1;
-			d->used++;
-			return d->lines[at];
-		}
-	}
-	return NULL;
-}
-
-static bool check_digest(struct digests *d, const char *name, uint64_t digest, char *text, size_t size)
-{
-	char is[17];
-	const char *want;
-
-	snprintf(is, sizeof(is), "%016" PRIx64, digest);
-	if (d->out) {
-		fprintf(d->out, "%s %s\n", is, name);
-		return true;
-	}
-	want = digest_find(d, name);
-	if (want && strncmp(want, is, 16) == 0)
-		return true;
-	snprintf(text, size, "%s: digest %s, committed %.16s", name, is, want ? want : "none");
-	return false;
-}
-
 static bool run_case(struct target *t, size_t i, struct npu_pool *pool, struct digests *d, char *text, size_t size)
 {
 	struct conf_instance ci;
@@ -205,7 +143,7 @@ static bool run_case(struct target *t, size_t i, struct npu_pool *pool, struct d
 	}
 	t->ci = &ci;
 	ok = run(t, NPU_PATH_SCALAR, NULL, true, &digest, text, size) && conf_check(&ci, text, size) &&
-	     (!d || check_digest(d, ci.name, digest, text, size)) && compare_paths(t, pool, digest, text, size);
+	     (!d || digest_check(d, ci.name, digest, text, size)) && compare_paths(t, pool, digest, text, size);
 	conf_free(&ci);
 	return ok;
 }
@@ -266,8 +204,7 @@ int main(int argc, char **argv)
 	printf("\n");
 	npu_pool_destroy(pool);
 	free(t.scratch);
-	free(d.lines);
-	free(d.text);
+	digests_free(&d);
 	if (f && fclose(f)) {
 		fprintf(stderr, "%s: %s\n", file, strerror(errno));
 		return 2;
