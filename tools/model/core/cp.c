@@ -93,8 +93,8 @@ enum run cp_stop(struct queue *q, enum block why)
 /* ---- Ring ---------------------------------------------------------------------------- */
 
 /*
- * Copies a ring or completion entry from or to memory: at a bus address, or
- * through the slot. Entries do not cross pages.
+ * Host pointer of a ring or completion entry: at a bus address, or through the
+ * slot. Entries do not cross pages.
  */
 static enum run ring_ptr(struct npu_model *m, struct queue *q, uint64_t addr, size_t len, bool write, uint8_t **out,
 			 struct fault *f)
