@@ -591,6 +591,15 @@ int npu_gguf_open_memory(const void *data, size_t size, struct npu_gguf **out, c
 	return ret;
 }
 
+void gguf_release(const struct npu_gguf *g)
+{
+	uint32_t i;
+
+	for (i = 0; i < g->n_parts; i++)
+		if (g->parts[i].mapped)
+			madvise((void *)g->parts[i].map, g->parts[i].size, MADV_DONTNEED);
+}
+
 static void part_close(struct gguf_part *part)
 {
 	uint64_t i;

@@ -28,5 +28,7 @@ struct npu_gguf {
 
 const struct npu_gguf_kv *gguf_part_find(const struct gguf_part *part, const char *key);
 size_t gguf_scalar_size(uint32_t type);
+/* The data have been copied: unmap their pages from the process (they come back when they are touched). */
+void gguf_release(const struct npu_gguf *g);
 
 #endif /* NPU_GGUF_INTERNAL_H */

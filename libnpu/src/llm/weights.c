@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "gguf_internal.h"
 #include "llm_internal.h"
 
 #define TILE_ROWS	16u
@@ -353,16 +354,29 @@ static int copy_matrix(struct copier *c, const struct work *k)
 	return ret;
 }
 
+/* Whole pages of the mapped file that were copied: they need not stay in the process beside the copy. */
+static void drop_source(const uint8_t *src, uint64_t bytes)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t first = ((uintptr_t)src + page - 1) / page * page, end = ((uintptr_t)src + bytes) / page * page;
+
+	if (end > first)
+		madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 static int copy_one(struct copier *c, size_t i)
 {
 	const struct work *k = &c->work[i];
+	uint64_t row = k->t->size / (k->w->vector ? 1 : k->t->ne[1]);
 	int ret = 0;
 
-	if (k->w->vector)
+	if (k->w->vector) {
 		copy_vector(c, k);
-	else
+	} else {
 		ret = copy_matrix(c, k);
-	atomic_fetch_add(&c->bytes, k->rows * (k->t->size / (k->w->vector ? 1 : k->t->ne[1])));
+		drop_source((const uint8_t *)k->t->data + k->first * row, k->rows * row);
+	}
+	atomic_fetch_add(&c->bytes, k->rows * row);
 	return ret;
 }
 
@@ -473,6 +487,7 @@ int llm_load_weights(struct npu_llm *llm, const struct npu_llm_options *opt)
 		return llm_fail(llm, ret, "loading was cancelled");
 	if (ret)
 		return llm_fail(llm, ret, "the weights cannot be copied: %s", npu_strerror(ret));
+	gguf_release(llm->gguf);
 	ret = npu_buffer_sync(llm->weights, NPU_SYNC_FOR_DEVICE, 0, llm->weight_bytes);
 	return ret ? llm_fail_device(llm, ret, "the weights cannot be handed to the device") : 0;
 }
