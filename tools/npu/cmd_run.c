@@ -278,7 +278,7 @@ static int write_text(struct npu_llm *llm, struct run_options *o, const struct p
 		fprintf(stderr, "npu run: %s\n", npu_llm_error(llm));
 	if (!o->quiet && !o->json && st.tokens)
 		run_report(llm, &st);
-	if (!o->quiet && !o->json && o->gen.temperature > 0)
+	if (!o->quiet && !o->json && st.tokens && o->gen.temperature > 0)
 		fprintf(stderr, "seed:        %" PRIu64 "\n", o->gen.seed);
 	if (!ret && o->tokens_out)
 		ret = write_tokens(llm, o->tokens_out);

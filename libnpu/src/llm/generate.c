@@ -284,15 +284,19 @@ static double modelled(const struct npu_llm *llm, const struct npu_counters *a, 
 	return s;
 }
 
-static int prepare(struct gen *g)
+static int prepare(struct gen *g, const int32_t *tokens, uint32_t n)
 {
 	struct npu_llm *llm = g->llm;
+	unsigned int flags = 0;
 	int ret;
 
 	if (!g->p.max_tokens)
 		g->p.max_tokens = UINT32_MAX;
 	g->greedy = g->p.temperature <= 0 && (g->p.repeat_penalty == 1 || g->p.repeat_penalty <= 0);
-	ret = npu_detokenizer_create(llm->tok, 0, &g->detok);
+	/* Behind a begin token alone the text starts here. */
+	if (n == 1 && tokens && tokens[0] == npu_tokenizer_special(llm->tok, NPU_TOKEN_BOS))
+		flags = NPU_DECODE_START;
+	ret = npu_detokenizer_create(llm->tok, flags, &g->detok);
 	if (!ret && !g->greedy)
 		ret = llm_sampler_init(&g->sampler, llm->hp.vocab, g->p.seed);
 	return ret ? llm_fail(llm, ret, "out of memory") : 0;
@@ -334,7 +338,7 @@ int npu_llm_generate(struct npu_llm *llm, const int32_t *tokens, uint32_t n, con
 	npu_llm_params_init(&g.p);
 	if (params)
 		memcpy(&g.p, params, params->size < sizeof(g.p) ? params->size : sizeof(g.p));
-	ret = prepare(&g);
+	ret = prepare(&g, tokens, n);
 	if (!ret)
 		ret = run_all(&g, tokens, n);
 	if (g.detok)
