@@ -10,6 +10,7 @@
  * a slot needs none of that; should it get one in the middle of a change, the
  * range is locked before any queue can use it.
  */
+#include <linux/export.h>
 #include <linux/iopoll.h>
 #include <linux/ktime.h>
 

@@ -9,6 +9,7 @@
  */
 #include <linux/align.h>
 #include <linux/dma-mapping.h>
+#include <linux/export.h>
 #include <linux/minmax.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/align.h>
 #include <linux/errno.h>
+#include <linux/export.h>
 
 #include <kunit/visibility.h>
 

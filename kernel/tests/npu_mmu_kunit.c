@@ -6,7 +6,7 @@
 #include <kunit/device.h>
 #include <kunit/test.h>
 
-#include <drm/drm_kunit_helpers.h>
+#include <drm/drm_drv.h>
 
 #include "npu_device.h"
 #include "npu_mmu.h"
@@ -21,6 +21,12 @@ struct mmu_test {
 	struct npu_vm *vm[VMS];
 };
 
+static const struct drm_driver mmu_driver = {
+	.driver_features = DRIVER_GEM,
+	.name = "npu-kunit",
+	.desc = "KUnit",
+};
+
 static u32 mmu_reg(struct mmu_test *t, int id, u32 reg)
 {
 	return npu_read(t->npu, NPU_MMU_BASE + NPU_AS(id) + reg);
@@ -33,7 +39,7 @@ static void mmu_vfree(void *p)
 
 static int mmu_init(struct kunit *test)
 {
-	struct device *dev = drm_kunit_helper_alloc_device(test);
+	struct device *dev = kunit_device_register(test, "npu-mmu");
 	struct mmu_test *t;
 	void *regs;
 	int i;
@@ -42,7 +48,7 @@ static int mmu_init(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(48)), 0);
 	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, t);
-	t->npu = drm_kunit_helper_alloc_drm_device(test, dev, struct npu_device, drm, DRIVER_GEM);
+	t->npu = devm_drm_dev_alloc(dev, &mmu_driver, struct npu_device, drm);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t->npu);
 
 	regs = vzalloc(NPU_MMU_BASE + NPU_FRAME_SIZE);

@@ -97,7 +97,7 @@ static void push(struct queue_test *t)
 }
 
 /* The device completes the job at ring position @pos. */
-static void complete(struct queue_test *t, u32 pos)
+static void finish(struct queue_test *t, u32 pos)
 {
 	u32 i = pos & (ENTRIES - 1);
 
@@ -130,7 +130,7 @@ static void queue_ring(struct kunit *test)
 
 		npu_queue_complete(&t->queue);
 		KUNIT_EXPECT_FALSE(test, done(t, i));
-		complete(t, first + i);
+		finish(t, first + i);
 		npu_queue_complete(&t->queue);
 		KUNIT_EXPECT_TRUE(test, done(t, i));
 		KUNIT_EXPECT_FALSE(test, npu_queue_busy(&t->queue));
@@ -149,12 +149,12 @@ static void queue_order(struct kunit *test)
 
 	for (i = 0; i < 4; i++)
 		push(t);
-	complete(t, first + 1);
+	finish(t, first + 1);
 	npu_queue_complete(&t->queue);
 	KUNIT_EXPECT_FALSE(test, done(t, 0));
 	KUNIT_EXPECT_FALSE(test, done(t, 1));
 
-	complete(t, first);
+	finish(t, first);
 	npu_queue_complete(&t->queue);
 	KUNIT_EXPECT_TRUE(test, done(t, 0));
 	KUNIT_EXPECT_TRUE(test, done(t, 1));
@@ -170,7 +170,7 @@ static void queue_kill(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		push(t);
 	/* The first one has ended, and nobody has seen it yet. */
-	complete(t, first);
+	finish(t, first);
 	npu_queue_kill(&t->queue, DRM_NPU_QUEUE_FAULT, -EFAULT, &fault);
 
 	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[0]->done), 1);
@@ -203,8 +203,8 @@ static void queue_innocent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->queue.innocent_resets, 1);
 	KUNIT_EXPECT_EQ(test, t->queue.head, first + 1);
 
-	complete(t, first + 1);
-	complete(t, first + 2);
+	finish(t, first + 1);
+	finish(t, first + 2);
 	npu_queue_complete(&t->queue);
 	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[2]->done), 1);
 }
