@@ -38,7 +38,7 @@ static int ram_fd;
 static bool hide_fd;
 static struct npu_model *m;
 static uint64_t next_page = RAM_BASE + PAGE;
-static uint32_t tail;
+static uint32_t tail[2];
 
 static int window(void *host, uint64_t bus, struct npu_model_window *out)
 {
@@ -99,7 +99,7 @@ static void map_range(uint64_t va, uint64_t bus, uint64_t size)
 		map_page(va + off, bus + off);
 }
 
-static uint64_t ring, comp, stream;
+static uint64_t ring[2], comp[2], stream;
 
 static void setup(unsigned int threads)
 {
@@ -110,13 +110,15 @@ static void setup(unsigned int threads)
 
 	memset(ram, 0, RAM_SIZE);
 	next_page = RAM_BASE + PAGE;
-	tail = 0;
+	tail[0] = tail[1] = 0;
 	if (npu_model_create(&bus, NULL, &o, &m, err, sizeof(err))) {
 		fprintf(stderr, "bench_model: %s\n", err);
 		exit(1);
 	}
-	ring = pages(PAGE);
-	comp = pages(PAGE);
+	for (unsigned int q = 0; q < 2; q++) {
+		ring[q] = pages(PAGE);
+		comp[q] = pages(PAGE);
+	}
 	stream = pages(4 * PAGE);
 	map_range(VA_STREAM, stream, 4 * PAGE);
 	map_range(VA_DATA, pages(16 * PAGE), 16 * PAGE);
@@ -127,10 +129,12 @@ static void setup(unsigned int threads)
 	npu_model_write(m, as + NPU_AS_TABLE_LO, RAM_BASE, 8);
 	npu_model_write(m, as + NPU_AS_CFG, NPU_AS_CFG_ENABLE | NPU_AS_CFG_VA_BITS(39), 4);
 	npu_model_write(m, as + NPU_AS_CMD, NPU_AS_CMD_UPDATE, 4);
-	npu_model_write(m, NPU_QC(0) + NPU_QC_RING_LO, ring, 8);
-	npu_model_write(m, NPU_QC(0) + NPU_QC_COMP_LO, comp, 8);
-	npu_model_write(m, NPU_QC(0) + NPU_QC_RING_LOG2, 6, 4);
-	npu_model_write(m, NPU_QC(0) + NPU_QC_CMD, NPU_QCMD_START, 4);
+	for (unsigned int q = 0; q < 2; q++) {
+		npu_model_write(m, NPU_QC(q) + NPU_QC_RING_LO, ring[q], 8);
+		npu_model_write(m, NPU_QC(q) + NPU_QC_COMP_LO, comp[q], 8);
+		npu_model_write(m, NPU_QC(q) + NPU_QC_RING_LOG2, 6, 4);
+		npu_model_write(m, NPU_QC(q) + NPU_QC_CMD, NPU_QCMD_START, 4);
+	}
 }
 
 static uint32_t stream_size;
@@ -166,35 +170,47 @@ static void build(void *packet, size_t size, uint32_t loops)
 	put(&end, sizeof(end));
 }
 
-static double submit(uint32_t jobs)
+static void push(unsigned int q)
+{
+	struct npu_job_desc *d = (struct npu_job_desc *)at(ring[q]) + (tail[q] & 63);
+
+	*d = (struct npu_job_desc){ .stream = VA_STREAM, .stream_size = stream_size, .seqno = ++tail[q] };
+	npu_model_write(m, NPU_QU(q) + NPU_QU_DOORBELL, tail[q], 4);
+}
+
+static bool retired(unsigned int q)
+{
+	if (NPU_QSTATE(npu_model_read(m, NPU_QC(q) + NPU_QC_STATUS, 4)) == NPU_QSTATE_FAULTED) {
+		fprintf(stderr, "bench_model: fault 0x%08x at 0x%llx\n",
+			(unsigned int)npu_model_read(m, NPU_QC(q) + NPU_QC_FAULT, 4),
+			(unsigned long long)npu_model_read(m, NPU_QC(q) + NPU_QC_FAULT_ADDR_LO, 8));
+		exit(1);
+	}
+	return npu_model_read(m, NPU_QU(q) + NPU_QU_SEQNO_LO, 8) == tail[q];
+}
+
+/* @jobs one after the other on queue 0, and beside each one on queue 1 if @both. */
+static double submit(uint32_t jobs, bool both)
 {
 	double t = seconds();
 
 	for (uint32_t i = 0; i < jobs; i++) {
-		struct npu_job_desc *d = (struct npu_job_desc *)at(ring) + (tail & 63);
-
-		*d = (struct npu_job_desc){ .stream = VA_STREAM, .stream_size = stream_size, .seqno = ++tail };
-		npu_model_write(m, NPU_QU(0) + NPU_QU_DOORBELL, tail, 4);
-		while (npu_model_read(m, NPU_QU(0) + NPU_QU_SEQNO_LO, 8) != tail) {
-			if (NPU_QSTATE(npu_model_read(m, NPU_QC(0) + NPU_QC_STATUS, 4)) == NPU_QSTATE_FAULTED) {
-				fprintf(stderr, "bench_model: fault 0x%08x at 0x%llx\n",
-					(unsigned int)npu_model_read(m, NPU_QC(0) + NPU_QC_FAULT, 4),
-					(unsigned long long)npu_model_read(m, NPU_QC(0) + NPU_QC_FAULT_ADDR_LO, 8));
-				exit(1);
-			}
+		push(0);
+		if (both)
+			push(1);
+		while (!retired(0) || (both && !retired(1)))
 			if (jobs == 1)
 				usleep(200);
-		}
 	}
 	return seconds() - t;
 }
 
-static double best(uint32_t jobs)
+static double best(uint32_t jobs, bool both)
 {
 	double b = 1e9;
 
 	for (unsigned int i = 0; i < 3; i++) {
-		double t = submit(jobs);
+		double t = submit(jobs, both);
 
 		if (t < b)
 			b = t;
@@ -210,22 +226,24 @@ static void small_commands(void)
 	double loop, t;
 
 	build(NULL, 0, LOOPS);
-	loop = best(1) / LOOPS;
+	loop = best(1, false) / LOOPS;
 	printf("control packet            %8.0f ns\n", loop * 1e9);
 	inc.dst = inc.src = f32(VA_DATA, 4);
 	build(&inc, sizeof(inc), LOOPS);
-	t = best(1) / LOOPS - loop;
+	t = best(1, false) / LOOPS - loop;
 	printf("UNARY of 4 elements       %8.0f ns\n", t * 1e9);
+	t = best(1, true) / (2 * LOOPS) - loop;
+	printf("the same, of two queues   %8.0f ns, with the control packet's arbitration\n", t * 1e9);
 	copy.dst = f32(VA_DATA, 4);
 	copy.src = f32(VA_DATA + 64, 4);
 	build(&copy, sizeof(copy), LOOPS);
-	t = best(1) / LOOPS - loop;
+	t = best(1, false) / LOOPS - loop;
 	printf("COPY of 4 elements        %8.0f ns\n", t * 1e9);
 	add.dst = f32(VA_DATA, 4);
 	add.a = f32(VA_DATA + 64, 4);
 	add.b = f32(VA_DATA + 128, 4);
 	build(&add, sizeof(add), LOOPS);
-	t = best(1) / LOOPS - loop;
+	t = best(1, false) / LOOPS - loop;
 	printf("BINARY of 4 elements      %8.0f ns\n", t * 1e9);
 }
 
@@ -239,8 +257,8 @@ static void copies(const char *what, uint64_t va)
 	if (va == VA_SRC)
 		copy.src.addr += BIG / 2;
 	build(&copy, sizeof(copy), 100);
-	submit(1);
-	t = best(1) / 100;
+	submit(1, false);
+	t = best(1, false) / 100;
 	printf("COPY of 3 MiB, %-11s %7.2f GB/s  (%llu mappings, %llu gathers)\n", what, (double)BIG / t * 1e-9,
 	       (unsigned long long)npu_model_stat(m, NPU_MODEL_STAT_VIEW_MAPS),
 	       (unsigned long long)npu_model_stat(m, NPU_MODEL_STAT_GATHERS));
@@ -260,7 +278,7 @@ int main(int argc, char **argv)
 	small_commands();
 	timebase = CLOCK_MONOTONIC;
 	build(NULL, 0, 1);
-	printf("job, doorbell to seqno    %8.0f ns\n", best(1000) / 1000 * 1e9);
+	printf("job, doorbell to seqno    %8.0f ns\n", best(1000, false) / 1000 * 1e9);
 	copies("contiguous", VA_SRC);
 	copies("scattered", VA_SCATTERED);
 	npu_model_destroy(m);
