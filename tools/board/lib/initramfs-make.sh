@@ -31,7 +31,9 @@ add_module() {
 	if [ -e "$modules/$1.ko" ]; then
 		file=$modules/$1.ko
 	else
-		file=$(grep -E "/$pattern\.ko(\.xz|\.zst)?\$" "$target.index" | head -n 1) || return 0
+		file=$(grep -E "/$pattern\.ko(\.xz|\.zst)?\$" "$target.index" | head -n 1)
+		# Built in.
+		[ -n "$file" ] || return 0
 	fi
 	copy=$stage/lib/modules/$release/$1.ko
 	case $file in
