@@ -237,6 +237,7 @@ static void test_slow_resets(void **state)
 	assert_true(rd(b, NPU_QC(0) + NPU_QC_STATUS) & NPU_QSTATUS_BUSY);
 	npu_model_step(b->m, 1);
 	assert_int_equal(rd(b, NPU_QC(0) + NPU_QC_STATUS), NPU_QSTATE_STOPPED);
+	inject(b, NPU_INJECT_RESET_SLOW, 0, 0, 1, 3);
 	inject(b, NPU_INJECT_RESET_SLOW, -1, 0, 1, 3);
 	wr(b, NPU_RESET, NPU_RESET_KEY);
 	assert_int_equal(rd(b, NPU_STATUS), NPU_STATUS_RESETTING);
@@ -246,6 +247,9 @@ static void test_slow_resets(void **state)
 	assert_int_equal(rd(b, NPU_STATUS), NPU_STATUS_READY);
 	assert_int_equal(rd(b, NPU_QC(0) + NPU_QC_SLICE_US), 0);
 	assert_true(b->level);
+	/* The one for queue 0 is still there. */
+	wr(b, NPU_QC(0) + NPU_QC_CMD, NPU_QCMD_RESET);
+	assert_true(rd(b, NPU_QC(0) + NPU_QC_STATUS) & NPU_QSTATUS_BUSY);
 	bench_free(b);
 }
 

@@ -42,12 +42,22 @@ static void rearm(struct injections *in)
 	atomic_store_explicit(&in->armed, mask, memory_order_relaxed);
 }
 
+/* Interrupts are of no queue; a reset of the device is not one of a queue. */
+static bool matches(const struct npu_model_injection *e, enum npu_model_fault fault, int queue)
+{
+	if (e->fault != fault)
+		return false;
+	if (e->queue < 0 || e->queue == queue)
+		return true;
+	return queue < 0 && fault != NPU_INJECT_RESET_SLOW;
+}
+
 static bool take(struct injections *in, enum npu_model_fault fault, int queue, uint64_t *arg)
 {
 	for (unsigned int i = 0; i < in->count; i++) {
 		struct npu_model_injection *e = &in->list[i];
 
-		if (e->fault != fault || (e->queue >= 0 && queue >= 0 && e->queue != queue))
+		if (!matches(e, fault, queue))
 			continue;
 		if (e->after) {
 			e->after--;
