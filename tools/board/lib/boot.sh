@@ -174,7 +174,7 @@ models_image() {
 		mkdir "$image.d" &&
 			{ cp -lL "$@" "$image.d" 2>/dev/null || cp -fL "$@" "$image.d"; } &&
 			mke2fs -q -F -t ext4 -O ^has_journal -m 0 -d "$image.d" "$image" \
-				$((mib + mib / 16 + 16))M >&2 &&
+				$((mib + mib / 16 + 16))M >/dev/null &&
 			rm -rf "$image.d"
 	} || die "cannot make the disk image of the models in $CACHE"
 }
