@@ -11,12 +11,23 @@ struct field {
 	uint8_t offset, size, piece;
 };
 
+/*
+ * Q6_K: what a vector needs together lies together: for each half of the block
+ * and i = 0..7, four elements' low bits of the first and of the second 32, and
+ * the high bits that belong to both and to the next 64.
+ */
+#define Q6_K_PIECES(h, i)	{ 64 * (h) + 4 * (i), 4, 4 }, { 64 * (h) + 32 + 4 * (i), 4, 4 }, \
+				{ 128 + 32 * (h) + 4 * (i), 4, 4 }
+#define Q6_K_HALF(h)		Q6_K_PIECES(h, 0), Q6_K_PIECES(h, 1), Q6_K_PIECES(h, 2), Q6_K_PIECES(h, 3), \
+				Q6_K_PIECES(h, 4), Q6_K_PIECES(h, 5), Q6_K_PIECES(h, 6), Q6_K_PIECES(h, 7)
+#define MAX_FIELDS		50
+
 struct type_info {
 	uint8_t type;
 	const char *name;
 	uint16_t block, bytes;
 	uint8_t nfields;	/* 0: no tile layout */
-	struct field fields[4];
+	struct field fields[MAX_FIELDS];
 };
 
 static const struct type_info types[] = {
@@ -26,7 +37,7 @@ static const struct type_info types[] = {
 	{ NPU_TYPE_Q8_0, "q8_0", 32, 34, 2, { { 0, 2, 2 }, { 2, 32, 4 } } },
 	{ NPU_TYPE_Q4_0, "q4_0", 32, 18, 2, { { 0, 2, 2 }, { 2, 16, 4 } } },
 	{ NPU_TYPE_Q4_K, "q4_k", 256, 144, 4, { { 0, 2, 2 }, { 2, 2, 2 }, { 4, 12, 4 }, { 16, 128, 4 } } },
-	{ NPU_TYPE_Q6_K, "q6_k", 256, 210, 4, { { 208, 2, 2 }, { 192, 16, 4 }, { 0, 128, 4 }, { 128, 64, 4 } } },
+	{ NPU_TYPE_Q6_K, "q6_k", 256, 210, MAX_FIELDS, { { 208, 2, 2 }, { 192, 16, 4 }, Q6_K_HALF(0), Q6_K_HALF(1) } },
 	{ NPU_TYPE_I8, "i8", 1, 1, 0, { { 0, 0, 0 } } },
 	{ NPU_TYPE_I16, "i16", 1, 2, 0, { { 0, 0, 0 } } },
 	{ NPU_TYPE_I32, "i32", 1, 4, 0, { { 0, 0, 0 } } },

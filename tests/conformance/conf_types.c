@@ -188,8 +188,13 @@ static const struct tile_field {
 	{ NPU_TYPE_Q4_0, 0, 2, 2 }, { NPU_TYPE_Q4_0, 2, 16, 4 },
 	{ NPU_TYPE_Q4_K, 0, 2, 2 }, { NPU_TYPE_Q4_K, 2, 2, 2 }, { NPU_TYPE_Q4_K, 4, 12, 4 },
 	{ NPU_TYPE_Q4_K, 16, 128, 4 },
-	{ NPU_TYPE_Q6_K, 208, 2, 2 }, { NPU_TYPE_Q6_K, 192, 16, 4 }, { NPU_TYPE_Q6_K, 0, 128, 4 },
-	{ NPU_TYPE_Q6_K, 128, 64, 4 },
+	{ NPU_TYPE_Q6_K, 208, 2, 2 }, { NPU_TYPE_Q6_K, 192, 16, 4 },
+	/* Then its 64-byte low and 32-byte high bits of each half of the block, woven. */
+#define WOVEN(h, i)	{ NPU_TYPE_Q6_K, 64 * (h) + 4 * (i), 4, 4 }, { NPU_TYPE_Q6_K, 64 * (h) + 32 + 4 * (i), 4, 4 }, \
+			{ NPU_TYPE_Q6_K, 128 + 32 * (h) + 4 * (i), 4, 4 }
+	WOVEN(0, 0), WOVEN(0, 1), WOVEN(0, 2), WOVEN(0, 3), WOVEN(0, 4), WOVEN(0, 5), WOVEN(0, 6), WOVEN(0, 7),
+	WOVEN(1, 0), WOVEN(1, 1), WOVEN(1, 2), WOVEN(1, 3), WOVEN(1, 4), WOVEN(1, 5), WOVEN(1, 6), WOVEN(1, 7),
+#undef WOVEN
 };
 
 /* Tile bytes in order: column by column, field by field, piece by piece, row by row. */

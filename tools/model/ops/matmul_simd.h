@@ -39,8 +39,7 @@
 #define Q4_K_SCALES	64
 #define Q4_K_QS		256
 #define Q6_K_SCALES	32
-#define Q6_K_QL		288
-#define Q6_K_QH		2336
+#define Q6_K_Q(h, l)	(288 + ((h) * 8 + (l)) * 192)	/* ql, ql of the second 32, qh: 64 bytes each */
 
 /* ---- Activations --------------------------------------------------------------- */
 
@@ -151,7 +150,7 @@ INLINE vf load_float(unsigned int type, const uint8_t *const tile[], unsigned in
 INLINE void collect_words(const uint8_t *rows, size_t stride, unsigned int bytes, uint8_t *out)
 {
 	UNROLL for (unsigned int i = 0; i < bytes; i += 16)
-		collect16(rows + i, stride, out + 16 * i);
+		collect16(rows + i, stride, out + 16 * i, 64);
 }
 
 /* Sixteen rows are more streams than a core's prefetchers follow. */
@@ -207,8 +206,13 @@ static void collect_q6_k(const uint8_t *rows, size_t stride, uint32_t blocks, ui
 			prefetch_rows(rows + i, stride);
 		collect_scales(rows + 208, stride, out);
 		collect_words(rows + 192, stride, 16, out + Q6_K_SCALES);
-		collect_words(rows, stride, 128, out + Q6_K_QL);
-		collect_words(rows + 128, stride, 64, out + Q6_K_QH);
+		UNROLL for (unsigned int i = 0; i < 4; i++) {
+			unsigned int h = i / 2, l = i % 2 * 4;
+
+			collect16(rows + 64 * h + 4 * l, stride, out + Q6_K_Q(h, l), 192);
+			collect16(rows + 64 * h + 32 + 4 * l, stride, out + Q6_K_Q(h, l) + 64, 192);
+			collect16(rows + 128 + 32 * h + 4 * l, stride, out + Q6_K_Q(h, l) + 128, 192);
+		}
 	}
 }
 
@@ -354,9 +358,8 @@ static void pack_q6_k(const uint8_t *const tile[], uint32_t blocks, uint8_t *out
 			unsigned int half = g / 32, quarter = g / 8 % 4, l = g % 8;
 
 			for (unsigned int v = 0; v < NV; v++) {
-				vi lo = vi_load(lanes32(tile, v,
-							col + Q6_K_QL + (half * 16 + quarter % 2 * 8 + l) * 64));
-				vi hi = vi_load(lanes32(tile, v, col + Q6_K_QH + (half * 8 + l) * 64));
+				vi lo = vi_load(lanes32(tile, v, col + Q6_K_Q(half, l) + quarter % 2 * 64));
+				vi hi = vi_load(lanes32(tile, v, col + Q6_K_Q(half, l) + 128));
 
 				hi = vi_and(vi_srl(hi, 2 * quarter), vi_set1(0x03030303));
 				lo = quarter / 2 ? nibbles_hi(lo) : nibbles_lo(lo);
@@ -798,9 +801,9 @@ INLINE void q6_k_part(unsigned int nv, const uint8_t *const tile[], size_t col, 
 		const int32_t *gi = g + h * 32 + l;
 
 		UNROLL for (unsigned int v = 0; v < nv; v++) {
-			vi a = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + l) * 64));
-			vi b = vi_load(lanes32(tile, v, col + Q6_K_QL + (h * 16 + 8 + l) * 64));
-			vi hi = vi_load(lanes32(tile, v, col + Q6_K_QH + (h * 8 + l) * 64));
+			vi a = vi_load(lanes32(tile, v, col + Q6_K_Q(h, l)));
+			vi b = vi_load(lanes32(tile, v, col + Q6_K_Q(h, l) + 64));
+			vi hi = vi_load(lanes32(tile, v, col + Q6_K_Q(h, l) + 128));
 
 			s[0][v] = vi_dot_u(s[0][v], vi_or(nibbles_lo(a), vi_and(vi_sll(hi, 4), two)), vi_set1(gi[0]));
 			s[1][v] = vi_dot_u(s[1][v], vi_or(nibbles_lo(b), vi_and(vi_sll(hi, 2), two)), vi_set1(gi[8]));

@@ -140,7 +140,7 @@ static inline void vf_transpose(vf r[VL])
 	}
 }
 
-static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out)
+static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out, size_t step)
 {
 	for (int half = 0; half < 2; half++, p += 4 * stride, out += 32) {
 		__m256i r[4], t[4];
@@ -154,9 +154,9 @@ static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out)
 		t[2] = _mm256_unpacklo_epi32(r[2], r[3]);
 		t[3] = _mm256_unpackhi_epi32(r[2], r[3]);
 		_mm256_storeu_si256((__m256i *)out, _mm256_unpacklo_epi64(t[0], t[2]));
-		_mm256_storeu_si256((__m256i *)(out + 64), _mm256_unpackhi_epi64(t[0], t[2]));
-		_mm256_storeu_si256((__m256i *)(out + 128), _mm256_unpacklo_epi64(t[1], t[3]));
-		_mm256_storeu_si256((__m256i *)(out + 192), _mm256_unpackhi_epi64(t[1], t[3]));
+		_mm256_storeu_si256((__m256i *)(out + step), _mm256_unpackhi_epi64(t[0], t[2]));
+		_mm256_storeu_si256((__m256i *)(out + 2 * step), _mm256_unpacklo_epi64(t[1], t[3]));
+		_mm256_storeu_si256((__m256i *)(out + 3 * step), _mm256_unpackhi_epi64(t[1], t[3]));
 	}
 }
 

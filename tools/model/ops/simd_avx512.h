@@ -136,9 +136,9 @@ static inline void vf_transpose(vf r[VL])
 
 /*
  * 16 bytes from each of 16 rows at @p, @stride bytes apart: four 32-bit words
- * each. Stores word 0 of all rows, then word 1, 2, 3: 4 x 64 bytes.
+ * each. Stores word i of all rows, 64 bytes, at @out + i * @step.
  */
-static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out)
+static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out, size_t step)
 {
 	__m512i r[4], t[4];
 
@@ -153,9 +153,9 @@ static inline void collect16(const uint8_t *p, size_t stride, uint8_t *out)
 	t[2] = _mm512_unpacklo_epi32(r[2], r[3]);
 	t[3] = _mm512_unpackhi_epi32(r[2], r[3]);
 	_mm512_storeu_si512(out, _mm512_unpacklo_epi64(t[0], t[2]));
-	_mm512_storeu_si512(out + 64, _mm512_unpackhi_epi64(t[0], t[2]));
-	_mm512_storeu_si512(out + 128, _mm512_unpacklo_epi64(t[1], t[3]));
-	_mm512_storeu_si512(out + 192, _mm512_unpackhi_epi64(t[1], t[3]));
+	_mm512_storeu_si512(out + step, _mm512_unpackhi_epi64(t[0], t[2]));
+	_mm512_storeu_si512(out + 2 * step, _mm512_unpacklo_epi64(t[1], t[3]));
+	_mm512_storeu_si512(out + 3 * step, _mm512_unpackhi_epi64(t[1], t[3]));
 }
 
 /* The low halves of 16 words at @p, then the high halves, in place. */

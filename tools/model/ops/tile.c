@@ -11,12 +11,23 @@ struct field {
 	uint8_t piece;		/* 2 or 4 bytes */
 };
 
+/*
+ * Q6_K: what a vector needs together lies together: for each half of the block
+ * and i = 0..7, four elements' low bits of the first and of the second 32, and
+ * the high bits that belong to both and to the next 64.
+ */
+#define Q6_K_PIECES(h, i)	{ 64 * (h) + 4 * (i), 4, 4 }, { 64 * (h) + 32 + 4 * (i), 4, 4 }, \
+				{ 128 + 32 * (h) + 4 * (i), 4, 4 }
+#define Q6_K_HALF(h)		Q6_K_PIECES(h, 0), Q6_K_PIECES(h, 1), Q6_K_PIECES(h, 2), Q6_K_PIECES(h, 3), \
+				Q6_K_PIECES(h, 4), Q6_K_PIECES(h, 5), Q6_K_PIECES(h, 6), Q6_K_PIECES(h, 7)
+#define MAX_FIELDS		50
+
 struct block_format {
 	unsigned int type;
 	uint16_t len;		/* elements */
 	uint16_t bytes;
 	uint16_t nfields;
-	struct field fields[4];	/* in the order of the tile layout */
+	struct field fields[MAX_FIELDS];	/* in the order of the tile layout */
 };
 
 static const struct block_format formats[] = {
@@ -26,7 +37,7 @@ static const struct block_format formats[] = {
 	{ NPU_TYPE_Q8_0, 32, 34, 2, { { 0, 2, 2 }, { 2, 32, 4 } } },
 	{ NPU_TYPE_Q4_0, 32, 18, 2, { { 0, 2, 2 }, { 2, 16, 4 } } },
 	{ NPU_TYPE_Q4_K, 256, 144, 4, { { 0, 2, 2 }, { 2, 2, 2 }, { 4, 12, 4 }, { 16, 128, 4 } } },
-	{ NPU_TYPE_Q6_K, 256, 210, 4, { { 208, 2, 2 }, { 192, 16, 4 }, { 0, 128, 4 }, { 128, 64, 4 } } },
+	{ NPU_TYPE_Q6_K, 256, 210, MAX_FIELDS, { { 208, 2, 2 }, { 192, 16, 4 }, Q6_K_HALF(0), Q6_K_HALF(1) } },
 };
 
 static const struct block_format *format_of(unsigned int type)

@@ -24,11 +24,14 @@
  *   Q4_K   d 0..1, dmin 2..3                      2
  *          scales 4..15, qs 16..143               4
  *   Q6_K   d 208..209                             2
- *          scales 192..207, ql 0..127, qh 128..191  4
+ *          scales 192..207                        4
+ *          then for h = 0, 1 and i = 0..7, 4 each:
+ *          ql 64 h + 4 i, ql 64 h + 32 + 4 i, qh 128 + 32 h + 4 i
  *
  * So a Q8_0 block column is d[16], then for j = 0..7: for r = 0..15: bytes
  * 2 + 4 j .. 5 + 4 j of row r's block. It streams in one piece, and a vector
- * of 16 lanes holds 16 rows without shuffling. Only the place of bytes
+ * of 16 lanes holds 16 rows without shuffling; every type is read in order (which
+ * is why the low and high bits of Q6_K are woven together). Only the place of bytes
  * differs from the row layout, never a value.
  *
  * This file depends on uapi/npu_isa.h alone.
