@@ -424,7 +424,7 @@ static void test_reset_stress(void **state)
 	uint32_t top;
 
 	(void)state;
-	top = s_inc(&s, VA_DATA, VA_DATA, 5000, 0, NPU_NO_TOKEN);
+	top = s_inc(&s, VA_DATA, VA_DATA, 200000, 0, NPU_NO_TOKEN);
 	s_branch(&s, NPU_COND_ALWAYS, 0, 0, 0, top);
 	for (unsigned int i = 0; i < 50; i++) {
 		memset(b->table, 0, sizeof(b->table));
@@ -437,9 +437,14 @@ static void test_reset_stress(void **state)
 		}
 		switch (i % 3) {
 		case 0:
+			/* The interrupt is enabled while a command may still be running. */
 			wr(b, NPU_RESET, NPU_RESET_KEY);
-			while (!(rd(b, NPU_STATUS) & NPU_STATUS_READY))
-				;
+			wr(b, NPU_IRQ_GLOBAL_EN, NPU_IRQ_G_RESET_DONE);
+			pthread_mutex_lock(&b->lock);
+			while (!b->level)
+				pthread_cond_wait(&b->cond, &b->lock);
+			pthread_mutex_unlock(&b->lock);
+			assert_int_equal(rd(b, NPU_STATUS) & ~NPU_STATUS_BUSY, NPU_STATUS_READY);
 			break;
 		case 1:
 			npu_model_reset(b->m);

@@ -134,6 +134,9 @@ void core_reset_request(struct npu_model *m)
 		return;
 	m->resetting = true;
 	m->reset_pending = true;
+	/* At once, so that what is enabled from now on is not taken back at the boundary. */
+	memset(m->irq.enable, 0, sizeof(m->irq.enable));
+	irq_update(m);
 	if (!m->exec)
 		core_reset_begin(m);
 	core_kick(m);
@@ -142,10 +145,13 @@ void core_reset_request(struct npu_model *m)
 /* Token free: everything stops and is cleared; READY follows at once, later, or never. */
 void core_reset_begin(struct npu_model *m)
 {
+	uint32_t enable[4];
 	uint64_t arg;
 
 	m->reset_pending = false;
+	memcpy(enable, m->irq.enable, sizeof(enable));
 	core_reset(m);
+	memcpy(m->irq.enable, enable, sizeof(enable));
 	m->reset_stuck = inject_hit(m, NPU_INJECT_DEVICE_RESET_FAIL, -1, true, &arg);
 	if (m->reset_stuck)
 		m->reset_deadline = time_ns(m) + RESET_TIMEOUT_NS;
