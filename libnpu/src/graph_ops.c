@@ -151,7 +151,8 @@ static bool check_dynamic(const struct op *o, const char *label)
 
 			if (d < 0 || !o->opnd[i])
 				continue;
-			if ((axes[a].flags & (AXIS_BROADCAST | AXIS_GROUP)) && o->opnd[i]->ne[d] == 1 && !o->opnd[i]->dyn[d])
+			if (i && (axes[a].flags & (AXIS_BROADCAST | AXIS_GROUP)) && o->opnd[i]->ne[d] == 1 &&
+			    !o->opnd[i]->dyn[d])
 				continue;
 			if (scalar < 0) {
 				scalar = o->opnd[i]->dyn[d];

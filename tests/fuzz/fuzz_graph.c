@@ -299,6 +299,25 @@ static void show(struct npu_program *p)
 	}
 }
 
+/*
+ * May values have done it? Indices of GATHER and SCATTER; a scalar above the extent it stands for (found before the command
+ * reaches an engine); an offset that a scalar moved out of its buffer.
+ */
+static bool by_value(uint32_t fault)
+{
+	uint32_t op = NPU_FAULT_OPCODE(fault);
+
+	switch (NPU_FAULT_CODE(fault)) {
+	case NPU_FAULT_OPERAND_ILLEGAL:
+		return op == NPU_OP_GATHER || op == NPU_OP_SCATTER || NPU_FAULT_ENGINE(fault) == NPU_ENGINE_CONTROL;
+	case NPU_FAULT_TRANSLATION:
+	case NPU_FAULT_PERMISSION:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int run(struct npu_program *p, struct in *in, unsigned int nargs)
 {
 	uint64_t args[4];
@@ -314,9 +333,8 @@ static int run(struct npu_program *p, struct in *in, unsigned int nargs)
 
 		must(npu_queue_status(queue, &st, sizeof(st)));
 		npu_device_error(dev, text, sizeof(text));
-		/* Values: indices of GATHER and SCATTER; extents and offsets that scalars give. */
-		if (NPU_FAULT_CODE(st.fault) != NPU_FAULT_OPERAND_ILLEGAL && NPU_FAULT_CODE(st.fault) != NPU_FAULT_TRANSLATION &&
-		    NPU_FAULT_CODE(st.fault) != NPU_FAULT_PERMISSION) {
+		if (!by_value(st.fault)) {
+			show(p);
 			fprintf(stderr, "%s\n", text);
 			abort();
 		}
