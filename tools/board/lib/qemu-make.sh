@@ -17,7 +17,7 @@ mkdir -p "$folder/build"
 cd "$folder/build"
 if [ ! -e configured ]; then
 	# shellcheck disable=SC2046
-	PKG_CONFIG_PATH="$folder/model" ../src/configure $(cat "$own/configure-options")
+	PKG_CONFIG_PATH="$folder/model" ../src/configure $(grep -v '^#' "$own/configure-options")
 	: >configured
 fi
 nice ninja -j2 qemu-system-aarch64

@@ -10,7 +10,8 @@ QEMU=$OUT/qemu-system-aarch64
 qemu_dir() {
 	printf '%s/qemu-%s\n' "$CACHE" "$({
 		lock_get qemu_version
-		cat "$BOARD"/qemu/patches/*.patch "$BOARD/qemu/configure-options" "$BOARD/qemu/npu.mak"
+		sed '/^[# ]*SPDX/d' "$BOARD"/qemu/patches/*.patch "$BOARD/qemu/configure-options"
+		cat "$BOARD/qemu/npu.mak"
 	} | sha256sum | cut -c1-12)"
 }
 
