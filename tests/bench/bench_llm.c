@@ -39,7 +39,9 @@ static double median(double *v, uint32_t n)
 	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* Bytes per second that all threads read: the best of three, as memory is shared with neighbours. */
+/*
+ * Bytes per second that all threads read: the best of three, as memory is shared with neighbours.
+ */
 static double read_rate(uint32_t threads)
 {
 	const struct npu_pool_options opt = { .threads = threads };
@@ -63,7 +65,8 @@ static double read_rate(uint32_t threads)
 	return best;
 }
 
-static bool measure(struct npu_llm *llm, const struct args *a, double *pp, double *tg, struct npu_llm_stats *st)
+static bool measure(struct npu_llm *llm, const struct args *a, double *pp, double *tg,
+		    struct npu_llm_stats *st)
 {
 	int32_t *prompt = malloc((a->prompt + 1) * sizeof(*prompt));
 	struct npu_llm_params p;
@@ -98,8 +101,8 @@ static bool measure(struct npu_llm *llm, const struct args *a, double *pp, doubl
 	return false;
 }
 
-static void report(struct npu_llm *llm, const struct args *a, double pp, double tg, double load, double read,
-		   const struct npu_llm_stats *st)
+static void report(struct npu_llm *llm, const struct args *a, double pp, double tg, double load,
+		   double read, const struct npu_llm_stats *st)
 {
 	struct npu_llm_info i;
 	double per_token;
@@ -107,16 +110,17 @@ static void report(struct npu_llm *llm, const struct args *a, double pp, double 
 	npu_llm_info(llm, &i, sizeof(i));
 	/* Half of the positions on average: K and V of every layer. */
 	per_token = (double)i.weight_bytes_token + (double)i.kv_bytes / i.context * a->tokens / 2;
-	printf("%s (%s, %.1f M parameters, %.1f MB of weights), loaded in %.2f s\n", a->model, i.architecture,
-	       (double)i.parameters / 1e6, (double)i.weight_bytes / 1e6, load);
+	printf("%s (%s, %.1f M parameters, %.1f MB of weights), loaded in %.2f s\n", a->model,
+	       i.architecture, (double)i.parameters / 1e6, (double)i.weight_bytes / 1e6, load);
 	printf("  pp%-5u %9.2f tokens/s\n", a->prompt, pp);
-	printf("  tg%-5u %9.2f tokens/s, %.1f GB/s of weights and cache = %.0f %% of the %.1f GB/s that %u threads read\n", a->tokens,
-	       tg, tg * per_token / 1e9, read > 0 ? 100 * tg * per_token / read : 0, read / 1e9, a->threads);
+	printf("  tg%-5u %9.2f tokens/s, %.1f GB/s of weights and cache = %.0f %% of the %.1f GB/s that %u threads read\n",
+	       a->tokens, tg, tg * per_token / 1e9, read > 0 ? 100 * tg * per_token / read : 0,
+	       read / 1e9, a->threads);
 	printf("  modelled device: tg %9.2f tokens/s, matrix engine %.0f %% busy, memory at %.0f %% of its rate\n",
-	       st->modelled_decode_s > 0 ? a->tokens / st->modelled_decode_s : 0, 100 * st->modelled_matrix,
-	       100 * st->modelled_bandwidth);
-	printf("  memory: weights %.1f MB, KV cache %.1f MB, intermediate %.1f MB\n", (double)i.weight_bytes / 1e6,
-	       (double)i.kv_bytes / 1e6, (double)i.arena_bytes / 1e6);
+	       st->modelled_decode_s > 0 ? a->tokens / st->modelled_decode_s : 0,
+	       100 * st->modelled_matrix, 100 * st->modelled_bandwidth);
+	printf("  memory: weights %.1f MB, KV cache %.1f MB, intermediate %.1f MB\n",
+	       (double)i.weight_bytes / 1e6, (double)i.kv_bytes / 1e6, (double)i.arena_bytes / 1e6);
 }
 
 static bool parse(int argc, char **argv, struct args *a)
@@ -149,7 +153,8 @@ int main(int argc, char **argv)
 	bool ok;
 
 	if (!parse(argc, argv, &a)) {
-		fprintf(stderr, "usage: bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE]\n");
+		fprintf(stderr,
+			"usage: bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE]\n");
 		return 2;
 	}
 	snprintf(soft, sizeof(soft), "soft:threads=%u", a.threads);
@@ -168,7 +173,8 @@ int main(int argc, char **argv)
 	t = now() - t;
 	ok = measure(llm, &a, pp, tg, &st);
 	if (ok)
-		report(llm, &a, median(pp, a.runs), median(tg, a.runs), t, read_rate(a.threads), &st);
+		report(llm, &a, median(pp, a.runs), median(tg, a.runs), t, read_rate(a.threads),
+		       &st);
 	npu_llm_close(llm);
 	npu_device_close(dev);
 	return ok ? 0 : 1;

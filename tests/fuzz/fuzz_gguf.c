@@ -62,7 +62,8 @@ static void use_tokenizer(const struct npu_gguf *g, const char *text, size_t len
 
 	if (npu_tokenizer_create(g, &t, NULL, 0))
 		return;
-	n = npu_tokenizer_encode(t, text, len, NPU_ENCODE_SPECIAL | NPU_ENCODE_CONTROL, tokens, TOKENS);
+	n = npu_tokenizer_encode(t, text, len, NPU_ENCODE_SPECIAL | NPU_ENCODE_CONTROL, tokens,
+				 TOKENS);
 	if (n < 0 || npu_detokenizer_create(t, NPU_DECODE_START | NPU_DECODE_CONTROL, &d))
 		abort();
 	for (i = 0; i < n && i < TOKENS; i++) {

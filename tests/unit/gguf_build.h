@@ -102,7 +102,8 @@ static inline void gb_kv_strs(struct gguf_build *b, const char *key, const char 
 		gb_text(b, v[i], strlen(v[i]));
 }
 
-static inline void gb_kv_array(struct gguf_build *b, const char *key, uint32_t type, const void *v, size_t n, size_t size)
+static inline void gb_kv_array(struct gguf_build *b, const char *key, uint32_t type, const void *v,
+			       size_t n, size_t size)
 {
 	gb_key(b, key, NPU_GGUF_ARRAY);
 	gb_u32(b, type);
@@ -111,8 +112,8 @@ static inline void gb_kv_array(struct gguf_build *b, const char *key, uint32_t t
 }
 
 /* A tensor with @bytes of data; its entry must come after all metadata. */
-static inline void gb_tensor(struct gguf_build *b, const char *name, uint32_t type, uint64_t ne0, uint64_t ne1,
-			     const void *data, size_t bytes)
+static inline void gb_tensor(struct gguf_build *b, const char *name, uint32_t type, uint64_t ne0,
+			     uint64_t ne1, const void *data, size_t bytes)
 {
 	static const uint8_t zero[GB_ALIGN];
 

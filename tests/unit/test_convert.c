@@ -17,7 +17,18 @@
 #define D	0.5f	/* exact in F16, as is the minimum */
 #define M	0.25f
 
-enum { Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14 };
+enum {
+	Q4_0 = 2,
+	Q4_1 = 3,
+	Q5_0 = 6,
+	Q5_1 = 7,
+	Q8_0 = 8,
+	Q2_K = 10,
+	Q3_K = 11,
+	Q4_K = 12,
+	Q5_K = 13,
+	Q6_K = 14
+};
 
 static uint8_t block[512];
 static uint32_t q[256];
@@ -49,7 +60,8 @@ static void expect(uint32_t type, uint32_t n, float (*value)(uint32_t i))
 	llm_row_to_f32(type, block, n, got);
 	for (i = 0; i < n; i++)
 		if (got[i] != value(i))
-			fail_msg("type %u, element %u: %g, not %g", type, i, (double)got[i], (double)value(i));
+			fail_msg("type %u, element %u: %g, not %g", type, i, (double)got[i],
+				 (double)value(i));
 }
 
 /* ---- Blocks of 32 ------------------------------------------------------------------------ */
@@ -124,7 +136,10 @@ static void pack_k_scales(size_t at)
 	}
 }
 
-static float v_q45_k(uint32_t i) { return D * (float)sc(i / 32) * (float)q[i] - M * (float)mn(i / 32); }
+static float v_q45_k(uint32_t i)
+{
+	return D * (float)sc(i / 32) * (float)q[i] - M * (float)mn(i / 32);
+}
 
 static void pack_q45(size_t at)
 {
@@ -132,7 +147,8 @@ static void pack_q45(size_t at)
 
 	for (part = 0; part < 4; part++)
 		for (i = 0; i < 32; i++)
-			block[at + part * 32 + i] = (uint8_t)((q[part * 64 + i] & 15) | (q[part * 64 + 32 + i] & 15) << 4);
+			block[at + part * 32 + i] = (uint8_t)((q[part * 64 + i] & 15) |
+							      (q[part * 64 + 32 + i] & 15) << 4);
 }
 
 static void q4_k_and_q5_k(void **state)
@@ -156,7 +172,10 @@ static void q4_k_and_q5_k(void **state)
 	expect(Q5_K, 256, v_q45_k);
 }
 
-static float v_q2_k(uint32_t i) { return D * (float)(sc(i / 16) & 15) * (float)q[i] - M * (float)(mn(i / 16) & 15); }
+static float v_q2_k(uint32_t i)
+{
+	return D * (float)(sc(i / 16) & 15) * (float)q[i] - M * (float)(mn(i / 16) & 15);
+}
 
 static void pack_pairs(size_t at)
 {
@@ -165,7 +184,9 @@ static void pack_pairs(size_t at)
 	for (half = 0; half < 2; half++)
 		for (shift = 0; shift < 4; shift++)
 			for (i = 0; i < 32; i++)
-				block[at + half * 32 + i] |= (uint8_t)((q[half * 128 + shift * 32 + i] & 3) << 2 * shift);
+				block[at + half * 32 + i] |=
+					(uint8_t)((q[half * 128 + shift * 32 + i] & 3)
+						  << 2 * shift);
 }
 
 static void q2_k(void **state)
@@ -214,9 +235,11 @@ static void q6_k(void **state)
 
 		for (i = 0; i < 32; i++) {
 			block[half * 64 + i] = (uint8_t)((x[i] & 15) | (x[i + 64] & 15) << 4);
-			block[half * 64 + 32 + i] = (uint8_t)((x[i + 32] & 15) | (x[i + 96] & 15) << 4);
-			block[128 + half * 32 + i] = (uint8_t)(x[i] >> 4 | (x[i + 32] >> 4) << 2 | (x[i + 64] >> 4) << 4 |
-							       (x[i + 96] >> 4) << 6);
+			block[half * 64 + 32 + i] =
+				(uint8_t)((x[i + 32] & 15) | (x[i + 96] & 15) << 4);
+			block[128 + half * 32 + i] =
+				(uint8_t)(x[i] >> 4 | (x[i + 32] >> 4) << 2 |
+					  (x[i + 64] >> 4) << 4 | (x[i + 96] >> 4) << 6);
 		}
 	}
 	for (j = 0; j < 16; j++)
@@ -241,7 +264,8 @@ static void stored_as_q8_0(void **state)
 	llm_row_from_f32(NPU_TYPE_Q8_0, x, 64, row);
 	llm_row_to_f32(Q8_0, row, 64, y);
 	for (i = 0; i < 64; i++)
-		assert_true(fabsf(x[i] - y[i]) <= amax[i / 32] / 127 * 0.57f);	/* with the scale's own rounding */
+		/* with the scale's own rounding */
+		assert_true(fabsf(x[i] - y[i]) <= amax[i / 32] / 127 * 0.57f);
 	memset(x, 0, sizeof(x));
 	llm_row_from_f32(NPU_TYPE_Q8_0, x, 64, row);
 	llm_row_to_f32(Q8_0, row, 64, y);
@@ -260,8 +284,10 @@ static void unknown_types(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(blocks_of_32), cmocka_unit_test(q4_k_and_q5_k), cmocka_unit_test(q2_k), cmocka_unit_test(q3_k),
-		cmocka_unit_test(q6_k), cmocka_unit_test(stored_as_q8_0), cmocka_unit_test(unknown_types),
+		cmocka_unit_test(blocks_of_32),	 cmocka_unit_test(q4_k_and_q5_k),
+		cmocka_unit_test(q2_k),		 cmocka_unit_test(q3_k),
+		cmocka_unit_test(q6_k),		 cmocka_unit_test(stored_as_q8_0),
+		cmocka_unit_test(unknown_types),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

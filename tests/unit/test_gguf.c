@@ -214,8 +214,8 @@ static void refuses_bad_metadata(void **state)
 }
 
 /* A tensor entry with every number under control. */
-static void raw_tensor(struct gguf_build *b, const char *name, uint32_t ndims, const uint64_t *ne, uint32_t type,
-		       uint64_t offset)
+static void raw_tensor(struct gguf_build *b, const char *name, uint32_t ndims, const uint64_t *ne,
+		       uint32_t type, uint64_t offset)
 {
 	uint32_t i;
 
@@ -266,7 +266,8 @@ static void refuses_bad_tensors(void **state)
 	gb_init(&b);
 	raw_tensor(&b, "t", 1, one, 0, 0);
 	raw_tensor(&b, "t", 1, one, 0, 32);
-	gb_put(&b.data, &b.data_len, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 64);
+	gb_put(&b.data, &b.data_len,
+	       "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 64);
 	expect_refused(&b, -EBADMSG, "'t' occurs twice");
 	gb_init(&b);
 	raw_tensor(&b, "t", 1, one, 0, 0);
@@ -342,7 +343,8 @@ static void opens_files(void **state)
 }
 
 /* Part @no of @count with one tensor. */
-static void write_part(const char *dir, uint32_t no, uint32_t count, uint32_t says, uint32_t total, const char *tensor)
+static void write_part(const char *dir, uint32_t no, uint32_t count, uint32_t says, uint32_t total,
+		       const char *tensor)
 {
 	const float data[8] = { (float)no };
 	char path[PATH_MAX];
@@ -372,7 +374,8 @@ static void opens_split_sets(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/m-00001-of-00002.gguf", dir);
 	write_part(dir, 0, 2, 0, 2, "a");
-	assert_int_equal(npu_gguf_open(path, &g, err, sizeof(err)), -ENOENT);	/* the second is missing */
+	/* the second is missing */
+	assert_int_equal(npu_gguf_open(path, &g, err, sizeof(err)), -ENOENT);
 	assert_non_null(strstr(err, "m-00002-of-00002.gguf"));
 	write_part(dir, 1, 2, 1, 2, "b");
 	assert_int_equal(npu_gguf_open(path, &g, err, sizeof(err)), 0);

@@ -25,7 +25,7 @@
 static struct npu_device *dev;
 static char err[512];
 
-/* ---- Random models -------------------------------------------------------------------------------- */
+/* ---- Random models --------------------------------------------------------------- */
 
 struct shape {
 	const char *arch;
@@ -52,8 +52,8 @@ static float random_weight(uint32_t *seed)
 	return ((float)(*seed >> 8) / (1 << 23) - 1) * 0.3f;
 }
 
-static void add_tensor(struct gguf_build *b, struct weights *w, const char *name, uint64_t ne0, uint64_t ne1, float bias,
-		       uint32_t *seed)
+static void add_tensor(struct gguf_build *b, struct weights *w, const char *name, uint64_t ne0,
+		       uint64_t ne1, float bias, uint32_t *seed)
 {
 	size_t i, n = ne0 * (ne1 ? ne1 : 1);
 	float *data = malloc(n * sizeof(*data));
@@ -96,12 +96,15 @@ static void put_vocabulary(struct gguf_build *b)
 
 	for (i = 0; i < V; i++) {
 		if (i < 3)
-			snprintf(texts[i], sizeof(texts[i]), "%s", (const char *const[]){ "<unk>", "<s>", "</s>" }[i]);
+			snprintf(texts[i], sizeof(texts[i]), "%s",
+				 (const char *const[]){ "<unk>", "<s>", "</s>" }[i]);
 		else
 			snprintf(texts[i], sizeof(texts[i]), "%c", (int)(i - 3 + 'A'));
 		list[i] = texts[i];
 		scores[i] = -(float)i;
-		types[i] = i == 0 ? NPU_TOKEN_UNKNOWN : i < 3 ? NPU_TOKEN_CONTROL : NPU_TOKEN_NORMAL;
+		types[i] = i == 0  ? NPU_TOKEN_UNKNOWN
+			   : i < 3 ? NPU_TOKEN_CONTROL
+				   : NPU_TOKEN_NORMAL;
 	}
 	gb_kv_str(b, "tokenizer.ggml.model", "llama");
 	gb_kv_strs(b, "tokenizer.ggml.tokens", list, V);
@@ -117,7 +120,8 @@ static void put_number(struct gguf_build *b, const struct shape *s, const char *
 	gb_kv_u32(b, full, v);
 }
 
-static void put_layer(struct gguf_build *b, struct weights *w, const struct shape *s, uint32_t il, uint32_t *seed)
+static void put_layer(struct gguf_build *b, struct weights *w, const struct shape *s, uint32_t il,
+		      uint32_t *seed)
 {
 	const uint32_t nq = s->heads * s->head_dim, nkv = s->kv_heads * s->head_dim;
 	const struct {
@@ -126,13 +130,20 @@ static void put_layer(struct gguf_build *b, struct weights *w, const struct shap
 		float bias;
 		bool present;
 	} list[] = {
-		{ "attn_norm.weight", s->embd, 0, 1, true }, { "attn_q.weight", s->embd, nq, 0, true },
-		{ "attn_k.weight", s->embd, nkv, 0, true }, { "attn_v.weight", s->embd, nkv, 0, true },
-		{ "attn_q.bias", nq, 0, 0, s->bias }, { "attn_k.bias", nkv, 0, 0, s->bias },
-		{ "attn_v.bias", nkv, 0, 0, s->bias }, { "attn_q_norm.weight", s->head_dim, 0, 1, s->qk_norm },
-		{ "attn_k_norm.weight", s->head_dim, 0, 1, s->qk_norm }, { "attn_output.weight", nq, s->embd, 0, true },
-		{ "ffn_norm.weight", s->embd, 0, 1, true }, { "ffn_gate.weight", s->embd, s->ff, 0, true },
-		{ "ffn_up.weight", s->embd, s->ff, 0, true }, { "ffn_down.weight", s->ff, s->embd, 0, true },
+		{ "attn_norm.weight", s->embd, 0, 1, true },
+		{ "attn_q.weight", s->embd, nq, 0, true },
+		{ "attn_k.weight", s->embd, nkv, 0, true },
+		{ "attn_v.weight", s->embd, nkv, 0, true },
+		{ "attn_q.bias", nq, 0, 0, s->bias },
+		{ "attn_k.bias", nkv, 0, 0, s->bias },
+		{ "attn_v.bias", nkv, 0, 0, s->bias },
+		{ "attn_q_norm.weight", s->head_dim, 0, 1, s->qk_norm },
+		{ "attn_k_norm.weight", s->head_dim, 0, 1, s->qk_norm },
+		{ "attn_output.weight", nq, s->embd, 0, true },
+		{ "ffn_norm.weight", s->embd, 0, 1, true },
+		{ "ffn_gate.weight", s->embd, s->ff, 0, true },
+		{ "ffn_up.weight", s->embd, s->ff, 0, true },
+		{ "ffn_down.weight", s->ff, s->embd, 0, true },
 	};
 	char name[64];
 	size_t i;
@@ -190,7 +201,7 @@ static void write_model(struct gguf_build *b)
 	free(mem);
 }
 
-/* ---- The test's own forward pass, in double ------------------------------------------------------------ */
+/* ---- The test's own forward pass, in double -------------------------------------- */
 
 #define MAX_T	48u
 #define MAX_N	128u
@@ -207,7 +218,8 @@ static void d_norm(const double *x, const float *w, uint32_t n, double *y)
 		y[i] = x[i] * ss * (double)w[i];
 }
 
-static void d_matvec(const float *w, const float *bias, const double *x, uint32_t k, uint32_t n, double *y)
+static void d_matvec(const float *w, const float *bias, const double *x, uint32_t k, uint32_t n,
+		     double *y)
 {
 	uint32_t i, j;
 
@@ -251,7 +263,8 @@ static void d_head(double *x, const struct shape *s, const float *norm, uint32_t
 	d_rope(x, s->head_dim, pos, strcmp(s->arch, "llama") != 0);
 }
 
-static void d_attend(const struct shape *s, uint32_t t, const double *q, double (*k)[MAX_N], double (*v)[MAX_N], double *o)
+static void d_attend(const struct shape *s, uint32_t t, const double *q, double (*k)[MAX_N],
+		     double (*v)[MAX_N], double *o)
 {
 	uint32_t h, j, i, d = s->head_dim, per = s->heads / s->kv_heads;
 	double score[MAX_T], max, sum;
@@ -272,7 +285,8 @@ static void d_attend(const struct shape *s, uint32_t t, const double *q, double 
 	}
 }
 
-static void d_layer(const struct weights *w, const struct shape *s, int il, uint32_t n, double (*x)[MAX_N])
+static void d_layer(const struct weights *w, const struct shape *s, int il, uint32_t n,
+		    double (*x)[MAX_N])
 {
 	static double k[MAX_T][MAX_N], v[MAX_T][MAX_N];
 	uint32_t nq = s->heads * s->head_dim, nkv = s->kv_heads * s->head_dim, t, i;
@@ -280,9 +294,12 @@ static void d_layer(const struct weights *w, const struct shape *s, int il, uint
 
 	for (t = 0; t < n; t++) {
 		d_norm(x[t], weight(w, il, "attn_norm.weight"), s->embd, h);
-		d_matvec(weight(w, il, "attn_q.weight"), weight(w, il, "attn_q.bias"), h, s->embd, nq, q);
-		d_matvec(weight(w, il, "attn_k.weight"), weight(w, il, "attn_k.bias"), h, s->embd, nkv, k[t]);
-		d_matvec(weight(w, il, "attn_v.weight"), weight(w, il, "attn_v.bias"), h, s->embd, nkv, v[t]);
+		d_matvec(weight(w, il, "attn_q.weight"), weight(w, il, "attn_q.bias"), h, s->embd,
+			 nq, q);
+		d_matvec(weight(w, il, "attn_k.weight"), weight(w, il, "attn_k.bias"), h, s->embd,
+			 nkv, k[t]);
+		d_matvec(weight(w, il, "attn_v.weight"), weight(w, il, "attn_v.bias"), h, s->embd,
+			 nkv, v[t]);
 		for (i = 0; i < s->heads; i++)
 			d_head(q + i * s->head_dim, s, weight(w, il, "attn_q_norm.weight"), t);
 		for (i = 0; i < s->kv_heads; i++)
@@ -307,7 +324,8 @@ static void d_layer(const struct weights *w, const struct shape *s, int il, uint
 }
 
 /* Logits after the last of @n tokens. */
-static void d_forward(const struct weights *w, const struct shape *s, const int32_t *tokens, uint32_t n, double *logits)
+static void d_forward(const struct weights *w, const struct shape *s, const int32_t *tokens,
+		      uint32_t n, double *logits)
 {
 	static double x[MAX_T][MAX_N];
 	const float *out = weight(w, -1, s->tied ? "token_embd.weight" : "output.weight");
@@ -316,14 +334,15 @@ static void d_forward(const struct weights *w, const struct shape *s, const int3
 
 	for (t = 0; t < n; t++)
 		for (i = 0; i < s->embd; i++)
-			x[t][i] = (double)weight(w, -1, "token_embd.weight")[(uint32_t)tokens[t] * s->embd + i];
+			x[t][i] = (double)weight(
+				w, -1, "token_embd.weight")[(uint32_t)tokens[t] * s->embd + i];
 	for (i = 0; i < s->layers; i++)
 		d_layer(w, s, (int)i, n, x);
 	d_norm(x[n - 1], weight(w, -1, "output_norm.weight"), s->embd, h);
 	d_matvec(out, NULL, h, s->embd, V, logits);
 }
 
-/* ---- Helpers -------------------------------------------------------------------------------------------- */
+/* ---- Helpers --------------------------------------------------------------------- */
 
 static struct npu_llm *open_llm(const char *path, const struct npu_llm_options *opt)
 {
@@ -335,7 +354,8 @@ static struct npu_llm *open_llm(const char *path, const struct npu_llm_options *
 	return llm;
 }
 
-static void expect_refused(const char *path, const struct npu_llm_options *opt, int code, const char *text)
+static void expect_refused(const char *path, const struct npu_llm_options *opt, int code,
+			   const char *text)
 {
 	struct npu_llm *llm = NULL;
 
@@ -346,11 +366,12 @@ static void expect_refused(const char *path, const struct npu_llm_options *opt, 
 		fail_msg("message '%s' does not say '%s'", err, text);
 }
 
-#define ok(llm, call) do {										\
-	int ret_ = (call);										\
-	if (ret_)											\
-		fail_msg("%s: %d, %s", #call, ret_, npu_llm_error(llm));				\
-} while (0)
+#define ok(llm, call) \
+	do { \
+		int ret_ = (call); \
+		if (ret_) \
+			fail_msg("%s: %d, %s", #call, ret_, npu_llm_error(llm)); \
+	} while (0)
 
 struct text {
 	char s[8192];
@@ -371,7 +392,8 @@ static int collect(void *data, const struct npu_llm_piece *piece)
 
 static uint32_t encode(struct npu_llm *llm, const char *text, int32_t *tokens, uint32_t max)
 {
-	int64_t n = npu_tokenizer_encode(npu_llm_tokenizer(llm), text, strlen(text), NPU_ENCODE_SPECIAL, tokens, max);
+	int64_t n = npu_tokenizer_encode(npu_llm_tokenizer(llm), text, strlen(text),
+					 NPU_ENCODE_SPECIAL, tokens, max);
 
 	assert_true(n > 0 && n <= max);
 	return (uint32_t)n;
@@ -403,12 +425,13 @@ static const char *any_model(void)
 {
 	static char path[PATH_MAX];
 
-	if (test_bundled_model(path, sizeof(path)) || test_model("stories15M-Q8_0.gguf", path, sizeof(path)))
+	if (test_bundled_model(path, sizeof(path)) ||
+	    test_model("stories15M-Q8_0.gguf", path, sizeof(path)))
 		return path;
 	return NULL;
 }
 
-/* ---- Arithmetic ------------------------------------------------------------------------------------------- */
+/* ---- Arithmetic ------------------------------------------------------------------ */
 
 static void compare_with_double(const struct shape *s)
 {
@@ -456,8 +479,8 @@ static void qwen3_equals_double(void **state)
 }
 
 /* Logits of the same tokens, as options say. */
-static float *logits_with(const char *path, const struct npu_llm_options *opt, const int32_t *tokens, uint32_t n,
-			  uint32_t *vocab)
+static float *logits_with(const char *path, const struct npu_llm_options *opt,
+			  const int32_t *tokens, uint32_t n, uint32_t *vocab)
 {
 	struct npu_llm *llm = open_llm(path, opt);
 	struct npu_llm_info info;
@@ -476,8 +499,10 @@ static float *logits_with(const char *path, const struct npu_llm_options *opt, c
 static void same_bits(const char *path, const int32_t *tokens, uint32_t n)
 {
 	const struct npu_llm_options opts[] = {
-		{ .size = sizeof(opts[0]), .chunk = 512 }, { .size = sizeof(opts[0]), .chunk = 1 },
-		{ .size = sizeof(opts[0]), .chunk = 7 }, { .size = sizeof(opts[0]), .row_layout = true },
+		{ .size = sizeof(opts[0]), .chunk = 512 },
+		{ .size = sizeof(opts[0]), .chunk = 1 },
+		{ .size = sizeof(opts[0]), .chunk = 7 },
+		{ .size = sizeof(opts[0]), .row_layout = true },
 		{ .size = sizeof(opts[0]), .context = n, .chunk = 7 },
 	};
 	float *first, *other;
@@ -521,7 +546,7 @@ static void bits_of_a_real_model(void **state)
 	same_bits(path, tokens, 100);
 }
 
-/* ---- Sequences ----------------------------------------------------------------------------------------------- */
+/* ---- Sequences ------------------------------------------------------------------- */
 
 /* A common beginning is kept; the bits are those of a fresh start. */
 static void prefix_is_reused(void **state)
@@ -673,7 +698,8 @@ static void score_equals_logits(void **state)
 	(void)state;
 	build_model(&b, &w, &tiny_llama);
 	write_model(&b);
-	llm = open_llm(model_path, &(struct npu_llm_options){ .size = sizeof(struct npu_llm_options), .chunk = 13 });
+	llm = open_llm(model_path, &(struct npu_llm_options){
+					   .size = sizeof(struct npu_llm_options), .chunk = 13 });
 	some_tokens(tokens, 60);
 	for (i = 20; i < 60; i++) {
 		ok(llm, npu_llm_feed(llm, tokens, i));
@@ -690,7 +716,7 @@ static void score_equals_logits(void **state)
 	unlink(model_path);
 }
 
-/* ---- Choosing and stopping --------------------------------------------------------------------------------------- */
+/* ---- Choosing and stopping ------------------------------------------------------- */
 
 static void seed_reproduces(void **state)
 {
@@ -830,7 +856,10 @@ static void cancel_ends_a_loop(void **state)
 	npu_llm_close(llm);
 }
 
-/* A fault in the middle: the error names it, what was written stays, and the model can be used again. */
+/*
+ * A fault in the middle: the error names it, what was written stays, and the model can be used
+ * again.
+ */
 static void device_faults(void **state)
 {
 	static const char *const faults[] = { "page-fault", "ecc", "hang" };
@@ -872,14 +901,17 @@ static void device_faults(void **state)
 	unlink(model_path);
 }
 
-/* ---- Known texts --------------------------------------------------------------------------------------------------- */
+/* ---- Known texts ----------------------------------------------------------------- */
 
-#define LILY_15M	", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, " \
-			"red ball in the sky. It was the sun! She thought it was so pretty.\nLily"
-#define REST_15M	" wanted to play with the ball, but it was too high up in the sky. She tried to jump and reach it, but she " \
-			"couldn't. Then, she had an idea. She would use a stick to get the ball down."
-#define LILY_260K	", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red " \
-			"ball. She wanted to play with it, but it was too high.\nLily's mom said, \"Lily, let's go to the park.\""
+#define LILY_15M \
+	", there was a little girl named Lily. She loved to play outside in the sunshine. One day, she saw a big, " \
+	"red ball in the sky. It was the sun! She thought it was so pretty.\nLily"
+#define REST_15M \
+	" wanted to play with the ball, but it was too high up in the sky. She tried to jump and reach it, but she " \
+	"couldn't. Then, she had an idea. She would use a stick to get the ball down."
+#define LILY_260K \
+	", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red " \
+	"ball. She wanted to play with it, but it was too high.\nLily's mom said, \"Lily, let's go to the park.\""
 
 static void check_story(const char *name, uint32_t n, const char *want)
 {
@@ -893,7 +925,8 @@ static void check_story(const char *name, uint32_t n, const char *want)
 		skip();
 	llm = open_llm(path, NULL);
 	p = greedy(&t, n);
-	ok(llm, npu_llm_generate(llm, tokens, encode(llm, "Once upon a time", tokens, 64), &p, NULL));
+	ok(llm,
+	   npu_llm_generate(llm, tokens, encode(llm, "Once upon a time", tokens, 64), &p, NULL));
 	assert_true(t.len >= strlen(want));
 	t.s[strlen(want)] = 0;
 	assert_string_equal(t.s, want);
@@ -939,7 +972,8 @@ static void story_15m_to_its_end(void **state)
 		l = npu_llm_logits(llm);
 		if (argmax(l, info.vocab) == tokens[i])
 			continue;
-		printf("# token %u: %.4f below the most probable\n", i, (double)(l[argmax(l, info.vocab)] - l[tokens[i]]));
+		printf("# token %u: %.4f below the most probable\n", i,
+		       (double)(l[argmax(l, info.vocab)] - l[tokens[i]]));
 		assert_true(l[argmax(l, info.vocab)] - l[tokens[i]] < 0.05f);
 		ties++;
 	}
@@ -963,13 +997,14 @@ static void bundled_model_writes(void **state)
 	}
 	llm = open_llm(path, NULL);
 	p = greedy(&t, 60);
-	ok(llm, npu_llm_generate(llm, tokens, encode(llm, "Once upon a time", tokens, 64), &p, &st));
+	ok(llm,
+	   npu_llm_generate(llm, tokens, encode(llm, "Once upon a time", tokens, 64), &p, &st));
 	assert_true(st.finish == NPU_LLM_FINISH_LENGTH || st.finish == NPU_LLM_FINISH_END);
 	assert_true(t.len > 100);
 	npu_llm_close(llm);
 }
 
-/* ---- Caches, chats, errors -------------------------------------------------------------------------------------------- */
+/* ---- Caches, chats, errors ------------------------------------------------------- */
 
 static void q8_0_cache(void **state)
 {
@@ -990,7 +1025,8 @@ static void q8_0_cache(void **state)
 	d_forward(&w, &tiny_qwen3, tokens, 40, want);
 	for (i = 0; i < V; i++)
 		worst = fmax(worst, fabs((double)npu_llm_logits(llm)[i] - want[i]));
-	printf("# Q8_0 cache: largest difference to an F16 cache in double arithmetic %.3g\n", worst);
+	printf("# Q8_0 cache: largest difference to an F16 cache in double arithmetic %.3g\n",
+	       worst);
 	assert_true(worst > 0 && worst < 0.2);
 	npu_llm_close(llm);
 	free_weights(&w);
@@ -1005,7 +1041,9 @@ static void q8_0_cache(void **state)
 /* The vocabulary has one letter per token, so the frame of a chat can be read off. */
 static void chat_templates(void **state)
 {
-	const struct npu_chat_message msgs[] = { { "user", "HI" }, { "assistant", "YO" }, { "user", "</s>" } };
+	const struct npu_chat_message msgs[] = { { "user", "HI" },
+						 { "assistant", "YO" },
+						 { "user", "</s>" } };
 	struct npu_llm *llm;
 	struct gguf_build b;
 	struct weights w;
@@ -1035,7 +1073,9 @@ static void chat_templates(void **state)
 		ends += tokens[i] == 2;
 	assert_int_equal(ends, 3);
 	free(tokens);
-	assert_int_equal(npu_llm_chat(llm, &(struct npu_chat_message){ "robot", "HI" }, 1, true, &tokens, &n), -EINVAL);
+	assert_int_equal(npu_llm_chat(llm, &(struct npu_chat_message){ "robot", "HI" }, 1, true,
+				      &tokens, &n),
+			 -EINVAL);
 	npu_llm_close(llm);
 	free_weights(&w);
 	unlink(model_path);
@@ -1097,7 +1137,8 @@ static void refuses_wrong_shapes(void **state)
 	patch(&b, "llama.feed_forward_length", 100);
 	write_model(&b);
 	free_weights(&w);
-	expect_refused(model_path, NULL, -EBADMSG, "ffn_gate.weight' is 64 x 96, the metadata say 64 x 100");
+	expect_refused(model_path, NULL, -EBADMSG,
+		       "ffn_gate.weight' is 64 x 96, the metadata say 64 x 100");
 	unlink(model_path);
 }
 
@@ -1119,8 +1160,10 @@ static void refuses_bad_calls(void **state)
 	assert_int_equal(npu_llm_feed(llm, bad, 2), -EINVAL);
 	npu_llm_close(llm);
 	npu_llm_close(NULL);
-	expect_refused(model_path, &(struct npu_llm_options){ .size = sizeof(struct npu_llm_options), .chunk = 100000 }, -EINVAL,
-		       "chunks of 100000");
+	expect_refused(model_path,
+		       &(struct npu_llm_options){ .size = sizeof(struct npu_llm_options),
+						  .chunk = 100000 },
+		       -EINVAL, "chunks of 100000");
 	free_weights(&w);
 	unlink(model_path);
 }

@@ -14,7 +14,10 @@
 #error "the build defines NPU_SOURCE_ROOT"
 #endif
 
-/* Path of a model of others: in NPU_TEST_MODELS, or ../shared/models. False, with the reason printed, when absent. */
+/*
+ * Path of a model of others: in NPU_TEST_MODELS, or ../shared/models. False, with the reason
+ * printed, when absent.
+ */
 static inline bool test_model(const char *name, char *path, size_t size)
 {
 	const char *dir = getenv("NPU_TEST_MODELS");
@@ -45,7 +48,8 @@ static inline bool test_first_gguf(const char *dir, char *path, size_t size)
 /* The bundled model: in the tree, or where the virtual board has it. */
 static inline bool test_bundled_model(char *path, size_t size)
 {
-	return test_first_gguf(NPU_SOURCE_ROOT "/models", path, size) || test_first_gguf("/opt/npu/models", path, size);
+	return test_first_gguf(NPU_SOURCE_ROOT "/models", path, size) ||
+	       test_first_gguf("/opt/npu/models", path, size);
 }
 
 /* The whole file, terminated; NULL when it cannot be read. */

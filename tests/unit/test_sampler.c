@@ -25,12 +25,16 @@ static void logits_of(float *l)
 
 static struct npu_llm_params all(void)
 {
-	return (struct npu_llm_params){ .size = sizeof(struct npu_llm_params), .temperature = 1, .top_p = 1,
-					.repeat_penalty = 1, .repeat_last = 64 };
+	return (struct npu_llm_params){ .size = sizeof(struct npu_llm_params),
+					.temperature = 1,
+					.top_p = 1,
+					.repeat_penalty = 1,
+					.repeat_last = 64 };
 }
 
 /* How often each token is drawn must be @want, within four deviations. */
-static void expect_shares(const struct npu_llm_params *p, const int32_t *history, uint32_t length, const double *want)
+static void expect_shares(const struct npu_llm_params *p, const int32_t *history, uint32_t length,
+			  const double *want)
 {
 	struct llm_sampler s;
 	uint32_t count[N] = { 0 }, i;
@@ -45,7 +49,8 @@ static void expect_shares(const struct npu_llm_params *p, const int32_t *history
 		count[id]++;
 	}
 	for (i = 0; i < N; i++) {
-		double dev = sqrt(want[i] * (1 - want[i]) / DRAWS), share = (double)count[i] / DRAWS;
+		double dev = sqrt(want[i] * (1 - want[i]) / DRAWS),
+		       share = (double)count[i] / DRAWS;
 
 		if (fabs(share - want[i]) > 4 * dev)
 			fail_msg("token %u: drawn with %.4f, not %.4f", i, share, want[i]);
@@ -141,7 +146,8 @@ static void greedy_and_ties(void **state)
 	(void)state;
 	assert_int_equal(llm_sampler_init(&s, N, 1), 0);
 	p.temperature = 0;
-	assert_int_equal(llm_sample(&s, l, &p, NULL, 0), 1);	/* the lowest of equals, never NaN */
+	/* the lowest of equals, never NaN */
+	assert_int_equal(llm_sample(&s, l, &p, NULL, 0), 1);
 	p.temperature = 1;
 	p.top_k = 1;
 	assert_int_equal(llm_sample(&s, l, &p, NULL, 0), 1);
@@ -154,9 +160,13 @@ static void greedy_and_ties(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(draws_follow_probabilities), cmocka_unit_test(temperature_flattens),
-		cmocka_unit_test(top_k_keeps_k), cmocka_unit_test(top_p_keeps_enough), cmocka_unit_test(min_p_cuts_the_tail),
-		cmocka_unit_test(penalty_lowers_repeats), cmocka_unit_test(greedy_and_ties),
+		cmocka_unit_test(draws_follow_probabilities),
+		cmocka_unit_test(temperature_flattens),
+		cmocka_unit_test(top_k_keeps_k),
+		cmocka_unit_test(top_p_keeps_enough),
+		cmocka_unit_test(min_p_cuts_the_tail),
+		cmocka_unit_test(penalty_lowers_repeats),
+		cmocka_unit_test(greedy_and_ties),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,7 +54,8 @@ static void expect_refused(struct gguf_build *b, int code, const char *text)
 }
 
 /* <unk> <s> </s>, all bytes, then pieces: ids from 259. */
-static void build_spm(struct gguf_build *b, const char *const *pieces, const float *scores, const int32_t *types, size_t n)
+static void build_spm(struct gguf_build *b, const char *const *pieces, const float *scores,
+		      const int32_t *types, size_t n)
 {
 	char bytes[256][8];
 	const char *texts[300] = { "<unk>", "<s>", "</s>" };
@@ -79,8 +80,8 @@ static void build_spm(struct gguf_build *b, const char *const *pieces, const flo
 	gb_kv_array(b, "tokenizer.ggml.token_type", NPU_GGUF_I32, type, 259 + n, 4);
 }
 
-static void expect_tokens(const struct vocab *v, const char *text, size_t len, unsigned int flags, const int32_t *want,
-			  int64_t n)
+static void expect_tokens(const struct vocab *v, const char *text, size_t len, unsigned int flags,
+			  const int32_t *want, int64_t n)
 {
 	int32_t got[MAX_TOKENS];
 	int64_t i, count = npu_tokenizer_encode(v->t, text, len, flags, got, MAX_TOKENS);
@@ -90,10 +91,12 @@ static void expect_tokens(const struct vocab *v, const char *text, size_t len, u
 		assert_int_equal(got[i], want[i]);
 }
 
-#define EXPECT(v, text, flags, ...) do {								\
-	const int32_t want_[] = { __VA_ARGS__ };						\
-	expect_tokens(v, text, sizeof(text) - 1, flags, want_, sizeof(want_) / sizeof(want_[0]));	\
-} while (0)
+#define EXPECT(v, text, flags, ...) \
+	do { \
+		const int32_t want_[] = { __VA_ARGS__ }; \
+		expect_tokens(v, text, sizeof(text) - 1, flags, want_, \
+			      sizeof(want_) / sizeof(want_[0])); \
+	} while (0)
 
 #define SP	"\xe2\x96\x81"
 
@@ -136,7 +139,8 @@ static void spm_falls_back_to_bytes(void **state)
 	EXPECT(&v, "\xc3\xa4", NPU_ENCODE_CONTINUE, 3 + 0xc3, 3 + 0xa4);
 	EXPECT(&v, "a\xff" "b", NPU_ENCODE_CONTINUE, T_A, 3 + 0xff, T_B);
 	EXPECT(&v, "a\0b", NPU_ENCODE_CONTINUE, T_A, 3, T_B);
-	EXPECT(&v, "\xe2\x96", NPU_ENCODE_CONTINUE, 3 + 0xe2, 3 + 0x96);	/* cut in a character */
+	/* cut in a character */
+	EXPECT(&v, "\xe2\x96", NPU_ENCODE_CONTINUE, 3 + 0xe2, 3 + 0x96);
 	drop(&v);
 }
 
@@ -278,7 +282,10 @@ static void bpe_merges_by_rank(void **state)
 	drop(&v);
 }
 
-/* How many words a pre-tokenizer makes of a text, seen through a vocabulary without merges across them. */
+/*
+ * How many words a pre-tokenizer makes of a text, seen through a vocabulary without merges across
+ * them.
+ */
 static void expect_pre(const char *pre, const char *text, int64_t abcs)
 {
 	struct gguf_build b;
@@ -355,10 +362,11 @@ static void long_words_are_fast(void **state)
 	free(text);
 }
 
-/* ---- Published vectors ------------------------------------------------------------------------- */
+/* ---- Published vectors ----------------------------------------------------------- */
 
 /* One text and its line of token numbers. */
-static void check_vector(const struct vocab *v, const char *text, size_t len, char *line, unsigned int number)
+static void check_vector(const struct vocab *v, const char *text, size_t len, char *line,
+			 unsigned int number)
 {
 	int32_t got[MAX_TOKENS];
 	int64_t i, n = npu_tokenizer_encode(v->t, text, len, 0, got, MAX_TOKENS);

@@ -105,8 +105,10 @@ static void list_tensors(const struct npu_gguf *g)
 	for (i = 0; (t = npu_gguf_tensor(g, i)); i++) {
 		n = 0;
 		for (d = 0; d < t->ndims; d++)
-			n += snprintf(shape + n, sizeof(shape) - (size_t)n, "%s%" PRIu64, d ? " x " : "", t->ne[d]);
-		printf("%-34s %-7s %-18s %12" PRIu64 " bytes", t->name, npu_gguf_type_info(t->type)->name, shape, t->size);
+			n += snprintf(shape + n, sizeof(shape) - (size_t)n, "%s%" PRIu64,
+				      d ? " x " : "", t->ne[d]);
+		printf("%-34s %-7s %-18s %12" PRIu64 " bytes", t->name,
+		       npu_gguf_type_info(t->type)->name, shape, t->size);
 		if (npu_gguf_parts(g) > 1)
 			printf("  part %u", t->part + 1);
 		putchar('\n');
@@ -122,9 +124,10 @@ static void summary(const struct npu_gguf *g)
 		bytes += t->size;
 		params += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
 	}
-	printf("GGUF version %u, %u file%s, %" PRIu64 " metadata entries, %" PRIu64 " tensors with %" PRIu64
-	       " parameters in %" PRIu64 " bytes: sound\n", npu_gguf_version(g), npu_gguf_parts(g),
-	       npu_gguf_parts(g) == 1 ? "" : "s", npu_gguf_kv_count(g), npu_gguf_tensor_count(g), params, bytes);
+	printf("GGUF version %u, %u file%s, %" PRIu64 " metadata entries, %" PRIu64
+	       " tensors with %" PRIu64 " parameters in %" PRIu64 " bytes: sound\n",
+	       npu_gguf_version(g), npu_gguf_parts(g), npu_gguf_parts(g) == 1 ? "" : "s",
+	       npu_gguf_kv_count(g), npu_gguf_tensor_count(g), params, bytes);
 }
 
 static void json_value(const struct npu_gguf_kv *kv)
@@ -153,7 +156,8 @@ static void print_json(const struct npu_gguf *g)
 	const struct npu_gguf_tensor *t;
 	uint64_t i;
 
-	printf("{\"version\":%u,\"parts\":%u,\"metadata\":{", npu_gguf_version(g), npu_gguf_parts(g));
+	printf("{\"version\":%u,\"parts\":%u,\"metadata\":{", npu_gguf_version(g),
+	       npu_gguf_parts(g));
 	for (i = 0; (kv = npu_gguf_kv(g, i)); i++) {
 		if (i)
 			putchar(',');
@@ -165,9 +169,10 @@ static void print_json(const struct npu_gguf *g)
 	for (i = 0; (t = npu_gguf_tensor(g, i)); i++) {
 		printf("%s{\"name\":", i ? "," : "");
 		tool_json_string(stdout, t->name, strlen(t->name));
-		printf(",\"type\":\"%s\",\"shape\":[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "],\"bytes\":%" PRIu64
-		       ",\"offset\":%" PRIu64 ",\"part\":%u}", npu_gguf_type_info(t->type)->name, t->ne[0], t->ne[1],
-		       t->ne[2], t->ne[3], t->size, t->offset, t->part);
+		printf(",\"type\":\"%s\",\"shape\":[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+		       "],\"bytes\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"part\":%u}",
+		       npu_gguf_type_info(t->type)->name, t->ne[0], t->ne[1], t->ne[2], t->ne[3],
+		       t->size, t->offset, t->part);
 	}
 	puts("]}");
 }

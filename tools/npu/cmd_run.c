@@ -64,7 +64,8 @@ static int open_model(struct run_options *o, struct npu_device **dev, struct npu
 
 	if (!o->model) {
 		if (!run_default_model(o->path, sizeof(o->path))) {
-			fputs("npu run: the bundled model is not found; name one with -m or in NPU_MODEL\n", stderr);
+			fputs("npu run: the bundled model is not found; name one with -m or in NPU_MODEL\n",
+			      stderr);
 			return -ENOENT;
 		}
 		o->model = o->path;
@@ -83,12 +84,12 @@ static int open_model(struct run_options *o, struct npu_device **dev, struct npu
 	if (l.show && l.percent != UINT_MAX)
 		fputs("\r             \r", stderr);
 	if (ret)
-		fprintf(stderr, "npu run: %s%s%s\n", strstr(err, o->model) ? "" : o->model, strstr(err, o->model) ? "" : ": ",
-			err);
+		fprintf(stderr, "npu run: %s%s%s\n", strstr(err, o->model) ? "" : o->model,
+			strstr(err, o->model) ? "" : ": ", err);
 	return ret;
 }
 
-/* ---- Text -------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------ */
 
 int run_piece(void *data, const struct npu_llm_piece *piece)
 {
@@ -178,8 +179,10 @@ static int32_t *encode(struct npu_llm *llm, const char *text, size_t len, uint32
 	int64_t count = npu_tokenizer_encode(t, text, len, NPU_ENCODE_SPECIAL, NULL, 0);
 	int32_t *tokens;
 
-	if (count < 0 || count > UINT32_MAX || !(tokens = malloc((size_t)(count + 1) * sizeof(*tokens)))) {
-		fprintf(stderr, "npu run: the prompt cannot be encoded: %s\n", npu_strerror(count < 0 ? (int)count : -ENOMEM));
+	if (count < 0 || count > UINT32_MAX ||
+	    !(tokens = malloc((size_t)(count + 1) * sizeof(*tokens)))) {
+		fprintf(stderr, "npu run: the prompt cannot be encoded: %s\n",
+			npu_strerror(count < 0 ? (int)count : -ENOMEM));
 		return NULL;
 	}
 	npu_tokenizer_encode(t, text, len, NPU_ENCODE_SPECIAL, tokens, (size_t)count);
@@ -206,7 +209,10 @@ static int32_t *parse_ids(const char *text, uint32_t *n)
 	return tokens;
 }
 
-/* The prompt of the options: its text (empty for --ids) and tokens. Returns false after a message. */
+/*
+ * The prompt of the options: its text (empty for --ids) and tokens. Returns false after a
+ * message.
+ */
 struct prompt {
 	char *text;
 	size_t len;
@@ -220,7 +226,8 @@ static bool read_prompt(struct npu_llm *llm, const struct run_options *o, struct
 		p->tokens = parse_ids(o->ids, &p->n);
 		return p->tokens;
 	}
-	p->text = o->prompt_file ? run_read_file(o->prompt_file, &p->len) : strdup(o->prompt ? o->prompt : "Once upon a time");
+	p->text = o->prompt_file ? run_read_file(o->prompt_file, &p->len)
+				 : strdup(o->prompt ? o->prompt : "Once upon a time");
 	if (!p->text)
 		return false;
 	if (!o->prompt_file)
@@ -298,7 +305,7 @@ int run_prompt(struct npu_llm *llm, struct run_options *o)
 	return ret;
 }
 
-/* ---- Chat ---------------------------------------------------------------------------------------- */
+/* ---- Chat ------------------------------------------------------------------------ */
 
 struct talk {
 	struct npu_chat_message *msgs;
@@ -358,7 +365,9 @@ int run_chat(struct npu_llm *llm, struct run_options *o)
 	int ret = 0;
 
 	if (!npu_llm_chat_template(llm)) {
-		fprintf(stderr, "npu run: %s has no chat template that is known; it can only continue text (-p)\n", o->model);
+		fprintf(stderr,
+			"npu run: %s has no chat template that is known; it can only continue text (-p)\n",
+			o->model);
 		return 1;
 	}
 	if (o->system)

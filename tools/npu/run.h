@@ -13,7 +13,8 @@
 
 struct run_options {
 	char path[4096];		/* of the bundled model */
-	const char *model, *device, *prompt, *prompt_file, *system, *perplexity, *tokens_out, *ids, *logits;
+	const char *model, *device, *prompt, *prompt_file, *system, *perplexity, *tokens_out, *ids,
+		*logits;
 	bool chat, json, quiet;
 	uint64_t max_tokens;		/* of a text in --perplexity; 0 = all */
 	const char *stop[RUN_MAX_STOP];
@@ -43,7 +44,7 @@ int run_prompt(struct npu_llm *llm, struct run_options *o);
 int run_chat(struct npu_llm *llm, struct run_options *o);
 int run_perplexity(struct npu_llm *llm, const struct run_options *o);
 void run_report(struct npu_llm *llm, const struct npu_llm_stats *st);
-void run_json(struct npu_llm *llm, const struct npu_llm_stats *st, const struct run_text *t, uint32_t prompt, int error,
-	      uint64_t seed);
+void run_json(struct npu_llm *llm, const struct npu_llm_stats *st, const struct run_text *t,
+	      uint32_t prompt, int error, uint64_t seed);
 
 #endif /* NPU_TOOL_RUN_H */

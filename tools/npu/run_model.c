@@ -15,7 +15,8 @@ static bool first_match(const char *dir, const char *below, char *path, size_t s
 	bool found = false;
 	glob_t g;
 
-	if ((size_t)snprintf(pattern, sizeof(pattern), "%s/%s/*.gguf", dir, below) >= sizeof(pattern))
+	if ((size_t)snprintf(pattern, sizeof(pattern), "%s/%s/*.gguf", dir, below) >=
+	    sizeof(pattern))
 		return false;
 	if (!glob(pattern, 0, NULL, &g))
 		found = (size_t)snprintf(path, size, "%s", g.gl_pathv[0]) < size;

@@ -45,9 +45,30 @@ static const char help[] =
 	"      --rows               keep weights in GGUF's row layout\n";
 
 enum {
-	OPT_CHAT = 256, OPT_SYSTEM, OPT_JSON, OPT_QUIET, OPT_TOKENS_OUT, OPT_PERPLEXITY, OPT_MAX_TOKENS, OPT_TEMP, OPT_TOP_K,
-	OPT_TOP_P, OPT_MIN_P, OPT_PENALTY, OPT_REPEAT_LAST, OPT_SEED, OPT_STOP, OPT_IGNORE_END, OPT_OVERFLOW, OPT_KEEP,
-	OPT_KV, OPT_CHUNK, OPT_LOOP, OPT_ROWS, OPT_IDS, OPT_LOGITS,
+	OPT_CHAT = 256,
+	OPT_SYSTEM,
+	OPT_JSON,
+	OPT_QUIET,
+	OPT_TOKENS_OUT,
+	OPT_PERPLEXITY,
+	OPT_MAX_TOKENS,
+	OPT_TEMP,
+	OPT_TOP_K,
+	OPT_TOP_P,
+	OPT_MIN_P,
+	OPT_PENALTY,
+	OPT_REPEAT_LAST,
+	OPT_SEED,
+	OPT_STOP,
+	OPT_IGNORE_END,
+	OPT_OVERFLOW,
+	OPT_KEEP,
+	OPT_KV,
+	OPT_CHUNK,
+	OPT_LOOP,
+	OPT_ROWS,
+	OPT_IDS,
+	OPT_LOGITS,
 };
 
 static const struct option longs[] = {
@@ -102,8 +123,8 @@ static bool number(int c, uint64_t max, uint64_t *out)
 	errno = 0;
 	*out = strtoull(optarg, &end, 10);
 	if (errno || end == optarg || *end || *out > max || optarg[0] == '-') {
-		fprintf(stderr, "npu run: --%s wants a number from 0 to %llu, not '%s'\n", name_of(c),
-			(unsigned long long)max, optarg);
+		fprintf(stderr, "npu run: --%s wants a number from 0 to %llu, not '%s'\n",
+			name_of(c), (unsigned long long)max, optarg);
 		return false;
 	}
 	return true;
@@ -125,7 +146,8 @@ static bool fraction(int c, float max, float *out)
 
 	*out = strtof(optarg, &end);
 	if (end == optarg || *end || !(*out >= 0 && *out <= max)) {
-		fprintf(stderr, "npu run: --%s wants a number from 0 to %g, not '%s'\n", name_of(c), (double)max, optarg);
+		fprintf(stderr, "npu run: --%s wants a number from 0 to %g, not '%s'\n", name_of(c),
+			(double)max, optarg);
 		return false;
 	}
 	return true;
@@ -228,10 +250,14 @@ int run_parse(int argc, char **argv, struct run_options *o)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "npu run: '%s' is not an option; the text goes behind -p, in quotes\n", argv[optind]);
+		fprintf(stderr,
+			"npu run: '%s' is not an option; the text goes behind -p, in quotes\n",
+			argv[optind]);
 		return 2;
 	}
-	if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->perplexity != NULL) + (o->ids != NULL) > 1) {
+	if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->perplexity != NULL) +
+		    (o->ids != NULL) >
+	    1) {
 		fputs("npu run: give one of --prompt, --file, --ids and --perplexity\n", stderr);
 		return 2;
 	}

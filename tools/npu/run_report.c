@@ -18,26 +18,32 @@ static double rate(double n, double seconds)
 
 void run_report(struct npu_llm *llm, const struct npu_llm_stats *st)
 {
-	uint32_t decoded = st->tokens > 1 ? st->tokens - 1 : 0;	/* the first token comes from the prompt's logits */
+	/* the first token comes from the prompt's logits */
+	uint32_t decoded = st->tokens > 1 ? st->tokens - 1 : 0;
 
-	fprintf(stderr, "prompt:      %u tokens in %.3f s, %.1f tokens/s", st->prompt_tokens, st->prompt_s,
-		rate(st->prompt_tokens, st->prompt_s));
+	fprintf(stderr, "prompt:      %u tokens in %.3f s, %.1f tokens/s", st->prompt_tokens,
+		st->prompt_s, rate(st->prompt_tokens, st->prompt_s));
 	if (st->cached_tokens)
 		fprintf(stderr, " (and %u cached)", st->cached_tokens);
-	fprintf(stderr, "\ndecode:      %u tokens in %.3f s, %.1f tokens/s, %u submissions\n", decoded, st->decode_s,
-		rate(decoded, st->decode_s), st->submissions);
-	fprintf(stderr, "first token: %.3f s\nended by:    %s\n", st->first_token_s, npu_llm_finish_name(st->finish));
+	fprintf(stderr, "\ndecode:      %u tokens in %.3f s, %.1f tokens/s, %u submissions\n",
+		decoded, st->decode_s, rate(decoded, st->decode_s), st->submissions);
+	fprintf(stderr, "first token: %.3f s\nended by:    %s\n", st->first_token_s,
+		npu_llm_finish_name(st->finish));
 	if (st->drops)
-		fprintf(stderr, "context:     overflowed %u times, the oldest tokens were dropped\n", st->drops);
+		fprintf(stderr,
+			"context:     overflowed %u times, the oldest tokens were dropped\n",
+			st->drops);
 	if (st->modelled_decode_s > 0)
-		fprintf(stderr, "modelled:    on the modelled device prompt %.3f ms, decode %.3f ms (%.1f tokens/s), matrix engine %.0f %% busy, memory %.0f %% of its rate\n",
-			st->modelled_prompt_s * 1e3, st->modelled_decode_s * 1e3, rate(decoded, st->modelled_decode_s),
-			st->modelled_matrix * 100, st->modelled_bandwidth * 100);
+		fprintf(stderr,
+			"modelled:    on the modelled device prompt %.3f ms, decode %.3f ms (%.1f tokens/s), matrix engine %.0f %% busy, memory %.0f %% of its rate\n",
+			st->modelled_prompt_s * 1e3, st->modelled_decode_s * 1e3,
+			rate(decoded, st->modelled_decode_s), st->modelled_matrix * 100,
+			st->modelled_bandwidth * 100);
 	(void)llm;
 }
 
-void run_json(struct npu_llm *llm, const struct npu_llm_stats *st, const struct run_text *t, uint32_t prompt, int error,
-	      uint64_t seed)
+void run_json(struct npu_llm *llm, const struct npu_llm_stats *st, const struct run_text *t,
+	      uint32_t prompt, int error, uint64_t seed)
 {
 	uint32_t i, n = npu_llm_length(llm), decoded = st->tokens > 1 ? st->tokens - 1 : 0;
 	const int32_t *tokens = npu_llm_tokens(llm);
@@ -48,13 +54,15 @@ void run_json(struct npu_llm *llm, const struct npu_llm_stats *st, const struct 
 	for (i = prompt < n && !st->drops ? prompt : 0; i < n; i++)
 		printf("%" PRId32 "%s", tokens[i], i + 1 < n ? "," : "");
 	printf("],\"finish\":\"%s\",\"seed\":%" PRIu64, npu_llm_finish_name(st->finish), seed);
-	printf(",\"prompt_tokens\":%u,\"cached_tokens\":%u,\"generated_tokens\":%u,\"submissions\":%u,\"drops\":%u", st->prompt_tokens,
-	       st->cached_tokens, st->tokens, st->submissions, st->drops);
-	printf(",\"prompt_s\":%.6f,\"decode_s\":%.6f,\"first_token_s\":%.6f", st->prompt_s, st->decode_s, st->first_token_s);
-	printf(",\"prompt_tokens_per_s\":%.3f,\"decode_tokens_per_s\":%.3f", rate(st->prompt_tokens, st->prompt_s),
-	       rate(decoded, st->decode_s));
-	printf(",\"modelled\":{\"prompt_s\":%.9f,\"decode_s\":%.9f,\"matrix_busy\":%.4f,\"memory\":%.4f}", st->modelled_prompt_s,
-	       st->modelled_decode_s, st->modelled_matrix, st->modelled_bandwidth);
+	printf(",\"prompt_tokens\":%u,\"cached_tokens\":%u,\"generated_tokens\":%u,\"submissions\":%u,\"drops\":%u",
+	       st->prompt_tokens, st->cached_tokens, st->tokens, st->submissions, st->drops);
+	printf(",\"prompt_s\":%.6f,\"decode_s\":%.6f,\"first_token_s\":%.6f", st->prompt_s,
+	       st->decode_s, st->first_token_s);
+	printf(",\"prompt_tokens_per_s\":%.3f,\"decode_tokens_per_s\":%.3f",
+	       rate(st->prompt_tokens, st->prompt_s), rate(decoded, st->decode_s));
+	printf(",\"modelled\":{\"prompt_s\":%.9f,\"decode_s\":%.9f,\"matrix_busy\":%.4f,\"memory\":%.4f}",
+	       st->modelled_prompt_s, st->modelled_decode_s, st->modelled_matrix,
+	       st->modelled_bandwidth);
 	if (error) {
 		printf(",\"error\":");
 		tool_json_string(stdout, npu_llm_error(llm), strlen(npu_llm_error(llm)));
@@ -102,18 +110,20 @@ int run_perplexity(struct npu_llm *llm, const struct run_options *o)
 		sum += part;
 		scored += (uint64_t)n;
 		if (!o->quiet && isatty(STDERR_FILENO))
-			fprintf(stderr, "\r%" PRIu64 " of %" PRId64 " tokens, perplexity %.4f ", scored, count,
-				exp(-sum / (double)scored));
+			fprintf(stderr, "\r%" PRIu64 " of %" PRId64 " tokens, perplexity %.4f ",
+				scored, count, exp(-sum / (double)scored));
 	}
 	if (!o->quiet && isatty(STDERR_FILENO))
 		fputc('\n', stderr);
 	if (ret)
 		fprintf(stderr, "npu run: %s\n", npu_llm_error(llm));
 	else if (o->json)
-		printf("{\"perplexity\":%.9g,\"nats_per_token\":%.9g,\"tokens\":%" PRIu64 ",\"context\":%u}\n",
+		printf("{\"perplexity\":%.9g,\"nats_per_token\":%.9g,\"tokens\":%" PRIu64
+		       ",\"context\":%u}\n",
 		       exp(-sum / (double)scored), -sum / (double)scored, scored, info.context);
 	else
-		printf("perplexity %.4f (%.6f nats per token) over %" PRIu64 " tokens, windows of %u\n",
+		printf("perplexity %.4f (%.6f nats per token) over %" PRIu64
+		       " tokens, windows of %u\n",
 		       exp(-sum / (double)scored), -sum / (double)scored, scored, info.context);
 out:
 	free(text);

@@ -27,9 +27,19 @@ struct npu_gguf;
 
 /* Types of metadata values. */
 enum npu_gguf_type {
-	NPU_GGUF_U8 = 0, NPU_GGUF_I8 = 1, NPU_GGUF_U16 = 2, NPU_GGUF_I16 = 3, NPU_GGUF_U32 = 4,
-	NPU_GGUF_I32 = 5, NPU_GGUF_F32 = 6, NPU_GGUF_BOOL = 7, NPU_GGUF_STRING = 8, NPU_GGUF_ARRAY = 9,
-	NPU_GGUF_U64 = 10, NPU_GGUF_I64 = 11, NPU_GGUF_F64 = 12,
+	NPU_GGUF_U8 = 0,
+	NPU_GGUF_I8 = 1,
+	NPU_GGUF_U16 = 2,
+	NPU_GGUF_I16 = 3,
+	NPU_GGUF_U32 = 4,
+	NPU_GGUF_I32 = 5,
+	NPU_GGUF_F32 = 6,
+	NPU_GGUF_BOOL = 7,
+	NPU_GGUF_STRING = 8,
+	NPU_GGUF_ARRAY = 9,
+	NPU_GGUF_U64 = 10,
+	NPU_GGUF_I64 = 11,
+	NPU_GGUF_F64 = 12,
 };
 
 /* Not terminated by a zero; points into the mapping and lives as long as the file is open. */
@@ -83,7 +93,8 @@ NPU_API int npu_gguf_open(const char *path, struct npu_gguf **out, char *err, si
  *
  * Split sets cannot be opened this way. Return: as npu_gguf_open().
  */
-NPU_API int npu_gguf_open_memory(const void *data, size_t size, struct npu_gguf **out, char *err, size_t err_size);
+NPU_API int npu_gguf_open_memory(const void *data, size_t size, struct npu_gguf **out, char *err,
+				 size_t err_size);
 
 /* Unmap. NULL is allowed. */
 NPU_API void npu_gguf_close(struct npu_gguf *g);
@@ -110,19 +121,24 @@ NPU_API int npu_gguf_get_f32(const struct npu_gguf *g, const char *key, float *o
 NPU_API int npu_gguf_get_bool(const struct npu_gguf *g, const char *key, bool *out);
 NPU_API int npu_gguf_get_str(const struct npu_gguf *g, const char *key, struct npu_gguf_str *out);
 
-/* Element @i of a scalar or array, widened. The kind must fit, else -EINVAL; past the end -ERANGE. */
+/*
+ * Element @i of a scalar or array, widened. The kind must fit, else -EINVAL; past the end
+ * -ERANGE.
+ */
 NPU_API int npu_gguf_kv_int(const struct npu_gguf_kv *kv, uint64_t i, int64_t *out);
 NPU_API int npu_gguf_kv_float(const struct npu_gguf_kv *kv, uint64_t i, double *out);
 /*
  * The strings of a string or string array, one after the other: *@pos starts
  * at NULL. Returns false at the end, or when @kv holds no strings.
  */
-NPU_API bool npu_gguf_kv_next_str(const struct npu_gguf_kv *kv, const uint8_t **pos, struct npu_gguf_str *out);
+NPU_API bool npu_gguf_kv_next_str(const struct npu_gguf_kv *kv, const uint8_t **pos,
+				  struct npu_gguf_str *out);
 
 /* Tensors of all parts, in file order; NULL past the end or without such a name. */
 NPU_API uint64_t npu_gguf_tensor_count(const struct npu_gguf *g);
 NPU_API const struct npu_gguf_tensor *npu_gguf_tensor(const struct npu_gguf *g, uint64_t i);
-NPU_API const struct npu_gguf_tensor *npu_gguf_find_tensor(const struct npu_gguf *g, const char *name);
+NPU_API const struct npu_gguf_tensor *npu_gguf_find_tensor(const struct npu_gguf *g,
+							   const char *name);
 
 /* A tensor type of the format. */
 struct npu_gguf_type_info {

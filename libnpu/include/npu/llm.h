@@ -34,10 +34,12 @@ enum npu_llm_kv_type {
 /* All members but @size may be zero. */
 struct npu_llm_options {
 	size_t size;			/* sizeof(struct npu_llm_options) */
-	uint32_t context;		/* tokens of the KV cache; 0 = what the model was trained for, at most 4096 */
+	/* tokens of the KV cache; 0 = what the model was trained for, at most 4096 */
+	uint32_t context;
 	uint32_t chunk;			/* prompt tokens per submission; 0 = 512 */
 	enum npu_llm_kv_type kv_type;
-	bool row_layout;		/* keep weights in GGUF's rows instead of 16-row tiles: slower, same bits */
+	/* keep weights in GGUF's rows instead of 16-row tiles: slower, same bits */
+	bool row_layout;
 	uint32_t threads;		/* that convert weights; 0 = number of CPUs, at most 8 */
 	/* Called while weights are copied; a non-zero return gives up with -ECANCELED. */
 	int (*progress)(void *data, uint64_t done, uint64_t total);
@@ -59,8 +61,9 @@ struct npu_llm_options {
  * contradict each other), -ENOTSUP (an architecture, tokenizer or feature that
  * is not supported), -ENOMEM (larger than memory), -EINVAL (options).
  */
-NPU_API int npu_llm_open(struct npu_device *dev, const char *path, const struct npu_llm_options *opt,
-			 struct npu_llm **out, char *err, size_t err_size);
+NPU_API int npu_llm_open(struct npu_device *dev, const char *path,
+			 const struct npu_llm_options *opt, struct npu_llm **out, char *err,
+			 size_t err_size);
 /* NULL is allowed. */
 NPU_API void npu_llm_close(struct npu_llm *llm);
 
@@ -75,7 +78,8 @@ struct npu_llm_info {
 	uint32_t context_trained;
 	uint64_t parameters;
 	uint64_t weight_bytes;		/* on the device */
-	uint64_t weight_bytes_token;	/* of them read for one token: all matrices, without the embedding table */
+	/* of them read for one token: all matrices, without the embedding table */
+	uint64_t weight_bytes_token;
 	uint64_t kv_bytes;		/* on the device */
 	uint64_t arena_bytes;		/* intermediate results */
 	uint32_t converted;		/* tensors whose type was converted */
@@ -109,7 +113,10 @@ NPU_API int npu_llm_feed(struct npu_llm *llm, const int32_t *tokens, uint32_t n)
 /* Forget all tokens from position @n on. */
 NPU_API void npu_llm_truncate(struct npu_llm *llm, uint32_t n);
 
-/* vocab F32 values after the last token; valid until the next call. NULL when the last call was not a feed. */
+/*
+ * vocab F32 values after the last token; valid until the next call. NULL when the last call was
+ * not a feed.
+ */
 NPU_API const float *npu_llm_logits(const struct npu_llm *llm);
 
 /**
@@ -122,15 +129,16 @@ NPU_API const float *npu_llm_logits(const struct npu_llm *llm);
  *
  * Perplexity is exp(-sum / (n - from)). Return: as npu_llm_feed().
  */
-NPU_API int npu_llm_score(struct npu_llm *llm, const int32_t *tokens, uint32_t n, uint32_t from, double *sum);
+NPU_API int npu_llm_score(struct npu_llm *llm, const int32_t *tokens, uint32_t n, uint32_t from,
+			  double *sum);
 
 /* ---- Generation -------------------------------------------------------------------- */
 
 enum npu_llm_overflow {
 	NPU_LLM_OVERFLOW_STOP,	/* stop when the context is full */
 	/*
-	 * Drop the oldest tokens behind the first @keep, down to half of the context, and compute the rest again
-	 * as a fresh prompt.
+	 * Drop the oldest tokens behind the first @keep, down to half of the context, and compute
+	 * the rest again as a fresh prompt.
 	 */
 	NPU_LLM_OVERFLOW_DROP,
 };
@@ -144,7 +152,10 @@ enum npu_llm_finish {
 	NPU_LLM_FINISH_CANCELLED,	/* npu_llm_cancel(), or the callback asked */
 };
 
-/* A piece of text, in whole UTF-8 characters; empty while a character or a possible stop string is unfinished. */
+/*
+ * A piece of text, in whole UTF-8 characters; empty while a character or a possible stop string
+ * is unfinished.
+ */
 struct npu_llm_piece {
 	int32_t token;		/* -1: text that was held back */
 	const char *text;
@@ -167,7 +178,8 @@ struct npu_llm_params {
 	bool ignore_end;		/* go on after an end token */
 	enum npu_llm_overflow overflow;
 	uint32_t keep;			/* tokens at the begin that OVERFLOW_DROP keeps */
-	uint32_t loop;			/* greedy: most tokens per submission, 1..256; 0 = as many as run in half a second */
+	/* greedy: most tokens per submission, 1..256; 0 = as many as run in half a second */
+	uint32_t loop;
 	/* Called in order for each token; a non-zero return cancels. May be NULL. */
 	int (*piece)(void *data, const struct npu_llm_piece *piece);
 	void *data;
@@ -176,7 +188,10 @@ struct npu_llm_params {
 /* Temperature 0.8, top-k 40, top-p 0.95, min-p 0.05, no penalty, seed 0, 256 tokens. */
 NPU_API void npu_llm_params_init(struct npu_llm_params *params);
 
-/* What npu_llm_generate() did. Times in seconds; modelled: of the device's own clock, from its counters. */
+/*
+ * What npu_llm_generate() did. Times in seconds; modelled: of the device's own clock, from its
+ * counters.
+ */
 struct npu_llm_stats {
 	enum npu_llm_finish finish;
 	uint32_t prompt_tokens;		/* computed (not those found in the cache) */
@@ -187,8 +202,10 @@ struct npu_llm_stats {
 	double prompt_s, decode_s;
 	double first_token_s;		/* from the call to the first token */
 	double modelled_prompt_s, modelled_decode_s;
-	double modelled_matrix;		/* share of the modelled decode time that the matrix engine was busy */
-	double modelled_bandwidth;	/* bytes moved per modelled second of decode, as a share of the memory's rate */
+	/* share of the modelled decode time that the matrix engine was busy */
+	double modelled_matrix;
+	/* bytes moved per modelled second of decode, as a share of the memory's rate */
+	double modelled_bandwidth;
 };
 
 /**
@@ -239,8 +256,8 @@ struct npu_chat_message {
  *
  * Return: 0, -ENOTSUP (no template, or an unknown one), -EINVAL (roles), -ENOMEM.
  */
-NPU_API int npu_llm_chat(struct npu_llm *llm, const struct npu_chat_message *msgs, uint32_t n, bool reply,
-			 int32_t **tokens, uint32_t *count);
+NPU_API int npu_llm_chat(struct npu_llm *llm, const struct npu_chat_message *msgs, uint32_t n,
+			 bool reply, int32_t **tokens, uint32_t *count);
 /* "chatml", "llama3", ...; NULL when the model has no known template. */
 NPU_API const char *npu_llm_chat_template(const struct npu_llm *llm);
 

@@ -53,7 +53,8 @@ enum npu_token_role {
  * Return: 0, -EBADMSG (contradictory metadata), -ENOTSUP (a tokenizer or
  * pre-tokenizer that is not known), -ENOMEM.
  */
-NPU_API int npu_tokenizer_create(const struct npu_gguf *g, struct npu_tokenizer **out, char *err, size_t err_size);
+NPU_API int npu_tokenizer_create(const struct npu_gguf *g, struct npu_tokenizer **out, char *err,
+				 size_t err_size);
 /* NULL is allowed. */
 NPU_API void npu_tokenizer_destroy(struct npu_tokenizer *t);
 
@@ -72,7 +73,10 @@ NPU_API enum npu_token_type npu_tokenizer_type(const struct npu_tokenizer *t, in
 
 /* Add begin and end of sequence as the model asks for. */
 #define NPU_ENCODE_SPECIAL	(1u << 0)
-/* Recognise the text of control tokens ("<|im_start|>") as those tokens. Not for text from outside. */
+/*
+ * Recognise the text of control tokens ("<|im_start|>") as those tokens. Not for text from
+ * outside.
+ */
 #define NPU_ENCODE_CONTROL	(1u << 1)
 /* The text continues an earlier one: no space in front of the first word. */
 #define NPU_ENCODE_CONTINUE	(1u << 2)
@@ -89,8 +93,8 @@ NPU_API enum npu_token_type npu_tokenizer_type(const struct npu_tokenizer *t, in
  * Return: how many tokens the text has; when that is more than @max, only the
  * first @max were stored. -EINVAL, -ENOMEM, -E2BIG.
  */
-NPU_API int64_t npu_tokenizer_encode(const struct npu_tokenizer *t, const char *text, size_t len, unsigned int flags,
-			     int32_t *tokens, size_t max);
+NPU_API int64_t npu_tokenizer_encode(const struct npu_tokenizer *t, const char *text, size_t len,
+				     unsigned int flags, int32_t *tokens, size_t max);
 
 /* ---- Tokens to text --------------------------------------------------------- */
 
@@ -101,7 +105,8 @@ struct npu_detokenizer;
 /* The first token begins a text: drop the space that encoding put in front. */
 #define NPU_DECODE_START	(1u << 1)
 
-NPU_API int npu_detokenizer_create(const struct npu_tokenizer *t, unsigned int flags, struct npu_detokenizer **out);
+NPU_API int npu_detokenizer_create(const struct npu_tokenizer *t, unsigned int flags,
+				   struct npu_detokenizer **out);
 NPU_API void npu_detokenizer_destroy(struct npu_detokenizer *d);
 
 /*
@@ -110,7 +115,10 @@ NPU_API void npu_detokenizer_destroy(struct npu_detokenizer *d);
  * character come out as U+FFFD. The text is valid until the next call.
  */
 NPU_API struct npu_gguf_str npu_detokenizer_push(struct npu_detokenizer *d, int32_t token);
-/* What is left at the end: nothing, or U+FFFD for an unfinished character. The next push starts afresh. */
+/*
+ * What is left at the end: nothing, or U+FFFD for an unfinished character. The next push starts
+ * afresh.
+ */
 NPU_API struct npu_gguf_str npu_detokenizer_flush(struct npu_detokenizer *d);
 
 #ifdef __cplusplus

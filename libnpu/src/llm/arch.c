@@ -14,7 +14,10 @@ static struct npu_gtensor *pre_norm_layer(struct llm_build *b, uint32_t il, stru
 	return llm_block_swiglu(b, il, x);
 }
 
-/* Llama 1 to 3.2, TinyLlama, SmolLM2, Mistral. Files have q and k permuted, so that pairs are neighbours. */
+/*
+ * Llama 1 to 3.2, TinyLlama, SmolLM2, Mistral. Files have q and k permuted, so that pairs are
+ * neighbours.
+ */
 static const struct llm_arch llama = {
 	.name = "llama",
 	.layer = pre_norm_layer,
@@ -43,7 +46,8 @@ const struct llm_arch *llm_arch_find(const struct npu_gguf_str *name)
 	size_t i;
 
 	for (i = 0; i < sizeof(archs) / sizeof(archs[0]); i++)
-		if (strlen(archs[i]->name) == name->len && !memcmp(archs[i]->name, name->ptr, name->len))
+		if (strlen(archs[i]->name) == name->len &&
+		    !memcmp(archs[i]->name, name->ptr, name->len))
 			return archs[i];
 	return NULL;
 }

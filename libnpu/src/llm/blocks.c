@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* The blocks that architectures are made of. Shapes are in the comments, innermost dimension first. */
+/*
+ * The blocks that architectures are made of. Shapes are in the comments, innermost dimension
+ * first.
+ */
 #include <math.h>
 
 #include "llm_internal.h"
@@ -9,7 +12,8 @@ struct npu_shape llm_rows(const struct llm_build *b, uint32_t cols)
 	return npu_shape_rows(cols, b->rows, b->max_rows);
 }
 
-static struct npu_gtensor *bind(struct llm_build *b, const char *name, const struct llm_weight *w, struct npu_shape shape)
+static struct npu_gtensor *bind(struct llm_build *b, const char *name, const struct llm_weight *w,
+				struct npu_shape shape)
 {
 	struct npu_bound bound = {
 		.name = name,
@@ -38,8 +42,8 @@ struct npu_gtensor *llm_vector(struct llm_build *b, const char *name, const stru
 /*
  * @heads heads from element @first on of each row of @x {cols, M}, F32 -> {D, heads, M}.
  */
-static struct npu_gtensor *heads_of(struct llm_build *b, struct npu_gtensor *x, uint32_t cols, uint32_t first,
-				    uint32_t heads)
+static struct npu_gtensor *heads_of(struct llm_build *b, struct npu_gtensor *x, uint32_t cols,
+				    uint32_t first, uint32_t heads)
 {
 	uint32_t d = b->llm->hp.head_dim;
 	struct npu_shape shape = { { d, heads, b->max_rows, 1 }, { 0, 0, b->rows, 0 } };
@@ -53,7 +57,8 @@ struct qkv {
 	struct npu_gtensor *q, *k, *v;	/* {D, heads, M}, {D, kv_heads, M} twice */
 };
 
-static struct npu_gtensor *bias_slice(struct llm_build *b, const struct llm_weight *w, uint32_t first, uint32_t n)
+static struct npu_gtensor *bias_slice(struct llm_build *b, const struct llm_weight *w,
+				      uint32_t first, uint32_t n)
 {
 	struct npu_gtensor *bias = llm_vector(b, "qkv_bias", w);
 
@@ -68,15 +73,18 @@ static struct qkv project(struct llm_build *b, const struct llm_layer *l, struct
 	struct npu_gtensor *x, *q, *k, *v;
 
 	if (l->qkv.parts) {
-		x = npu_graph_matmul(b->g, h, llm_bind(b, "attn_qkv", &l->qkv), llm_vector(b, "qkv_bias", &l->qkv_bias),
-				     NPU_TYPE_F32);
-		return (struct qkv){ heads_of(b, x, n, 0, hp->heads), heads_of(b, x, n, nq, hp->kv_heads),
+		x = npu_graph_matmul(b->g, h, llm_bind(b, "attn_qkv", &l->qkv),
+				     llm_vector(b, "qkv_bias", &l->qkv_bias), NPU_TYPE_F32);
+		return (struct qkv){ heads_of(b, x, n, 0, hp->heads),
+				     heads_of(b, x, n, nq, hp->kv_heads),
 				     heads_of(b, x, n, nq + nkv, hp->kv_heads) };
 	}
-	q = npu_graph_matmul(b->g, h, llm_bind(b, "attn_q", &l->q), bias_slice(b, &l->qkv_bias, 0, nq), NPU_TYPE_F32);
-	k = npu_graph_matmul(b->g, h, llm_bind(b, "attn_k", &l->k), bias_slice(b, &l->qkv_bias, nq, nkv), NPU_TYPE_F32);
-	v = npu_graph_matmul(b->g, h, llm_bind(b, "attn_v", &l->v), bias_slice(b, &l->qkv_bias, nq + nkv, nkv),
-			     NPU_TYPE_F32);
+	q = npu_graph_matmul(b->g, h, llm_bind(b, "attn_q", &l->q),
+			     bias_slice(b, &l->qkv_bias, 0, nq), NPU_TYPE_F32);
+	k = npu_graph_matmul(b->g, h, llm_bind(b, "attn_k", &l->k),
+			     bias_slice(b, &l->qkv_bias, nq, nkv), NPU_TYPE_F32);
+	v = npu_graph_matmul(b->g, h, llm_bind(b, "attn_v", &l->v),
+			     bias_slice(b, &l->qkv_bias, nq + nkv, nkv), NPU_TYPE_F32);
 	return (struct qkv){ heads_of(b, q, nq, 0, hp->heads), heads_of(b, k, nkv, 0, hp->kv_heads),
 			     heads_of(b, v, nkv, 0, hp->kv_heads) };
 }
@@ -96,7 +104,10 @@ static struct npu_gtensor *rope(struct llm_build *b, struct npu_gtensor *x)
 	return npu_graph_rope(b->g, &r);
 }
 
-/* K (@plane 0) or V (1) of a layer's cache: {D, context, kv_heads}. Each head's rows lie together. */
+/*
+ * K (@plane 0) or V (1) of a layer's cache: {D, context, kv_heads}. Each head's rows lie
+ * together.
+ */
 static struct npu_gtensor *cache(struct llm_build *b, uint32_t il, uint32_t plane)
 {
 	const struct npu_llm *llm = b->llm;
@@ -112,21 +123,28 @@ static struct npu_gtensor *cache(struct llm_build *b, uint32_t il, uint32_t plan
 }
 
 /* Positions from @first on of a cache; @extent rows, of which scalar @dyn are there. */
-static struct npu_gtensor *cache_view(struct llm_build *b, struct npu_gtensor *c, uint32_t extent, int dyn,
-				      struct npu_affine first)
+static struct npu_gtensor *cache_view(struct llm_build *b, struct npu_gtensor *c, uint32_t extent,
+				      int dyn, struct npu_affine first)
 {
 	const struct npu_llm *llm = b->llm;
-	struct npu_shape shape = { { llm->hp.head_dim, extent, llm->hp.kv_heads, 1 }, { 0, dyn, 0, 0 } };
+	struct npu_shape shape = { { llm->hp.head_dim, extent, llm->hp.kv_heads, 1 },
+				   { 0, dyn, 0, 0 } };
 	uint64_t head = llm->kv_row * llm->context;
-	uint64_t nb[NPU_DIMS] = { npu_type_bytes(llm->kv_type), llm->kv_row, head, head * llm->hp.kv_heads };
+	uint64_t nb[NPU_DIMS] = { npu_type_bytes(llm->kv_type), llm->kv_row, head,
+				  head * llm->hp.kv_heads };
 
 	return npu_graph_view(b->g, c, shape, nb, first);
 }
 
-/* Put x {D, kv_heads, M} into the cache at the positions of this run; returns the part that is filled then. */
-static struct npu_gtensor *cache_append(struct llm_build *b, struct npu_gtensor *c, struct npu_gtensor *x)
+/*
+ * Put x {D, kv_heads, M} into the cache at the positions of this run; returns the part that is
+ * filled then.
+ */
+static struct npu_gtensor *cache_append(struct llm_build *b, struct npu_gtensor *c,
+					struct npu_gtensor *x)
 {
-	struct npu_gtensor *here = cache_view(b, c, b->max_rows, b->rows, npu_scaled(b->pos, (int32_t)b->llm->kv_row));
+	struct npu_gtensor *here =
+		cache_view(b, c, b->max_rows, b->rows, npu_scaled(b->pos, (int32_t)b->llm->kv_row));
 
 	npu_graph_copy(b->g, here, npu_graph_permute(b->g, x, 0, 2, 1, 3));
 	return cache_view(b, c, b->llm->context, b->kv, npu_const(0));
@@ -146,11 +164,14 @@ struct npu_gtensor *llm_block_attention(struct llm_build *b, uint32_t il, struct
 	};
 	struct qkv p;
 
-	h = npu_graph_rms_norm(b->g, x, llm_vector(b, "attn_norm", &l->attn_norm), hp->rms_eps, NPU_TYPE_F32);
+	h = npu_graph_rms_norm(b->g, x, llm_vector(b, "attn_norm", &l->attn_norm), hp->rms_eps,
+			       NPU_TYPE_F32);
 	p = project(b, l, h);
 	if (b->llm->arch->qk_norm) {
-		p.q = npu_graph_rms_norm(b->g, p.q, llm_vector(b, "attn_q_norm", &l->q_norm), hp->rms_eps, NPU_TYPE_F32);
-		p.k = npu_graph_rms_norm(b->g, p.k, llm_vector(b, "attn_k_norm", &l->k_norm), hp->rms_eps, NPU_TYPE_F32);
+		p.q = npu_graph_rms_norm(b->g, p.q, llm_vector(b, "attn_q_norm", &l->q_norm),
+					 hp->rms_eps, NPU_TYPE_F32);
+		p.k = npu_graph_rms_norm(b->g, p.k, llm_vector(b, "attn_k_norm", &l->k_norm),
+					 hp->rms_eps, NPU_TYPE_F32);
 	}
 	a.q = rope(b, p.q);
 	a.k = cache_append(b, cache(b, il, 0), rope(b, p.k));
@@ -168,13 +189,16 @@ struct npu_gtensor *llm_block_swiglu(struct llm_build *b, uint32_t il, struct np
 	const struct llm_hparams *hp = &b->llm->hp;
 	struct npu_gtensor *h, *gate, *up;
 
-	h = npu_graph_rms_norm(b->g, x, llm_vector(b, "ffn_norm", &l->ffn_norm), hp->rms_eps, NPU_TYPE_F32);
+	h = npu_graph_rms_norm(b->g, x, llm_vector(b, "ffn_norm", &l->ffn_norm), hp->rms_eps,
+			       NPU_TYPE_F32);
 	if (l->gate_up.parts) {
-		h = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_gate_up", &l->gate_up), NULL, NPU_TYPE_F32);
+		h = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_gate_up", &l->gate_up), NULL,
+				     NPU_TYPE_F32);
 		gate = npu_graph_slice(b->g, h, 0, 0, hp->ff);
 		up = npu_graph_slice(b->g, h, 0, hp->ff, hp->ff);
 	} else {
-		gate = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_gate", &l->gate), NULL, NPU_TYPE_F32);
+		gate = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_gate", &l->gate), NULL,
+					NPU_TYPE_F32);
 		up = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_up", &l->up), NULL, NPU_TYPE_F32);
 	}
 	h = npu_graph_glu(b->g, NPU_GLU_SWIGLU, gate, up, NPU_TYPE_F32);

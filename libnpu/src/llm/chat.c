@@ -20,8 +20,8 @@ struct chat_template {
 
 static const struct chat_template templates[] = {
 	{ "chatml", "<|im_start|>", "<|im_start|>%s\n", "<|im_end|>\n", "<|im_start|>assistant\n" },
-	{ "llama3", "<|start_header_id|>", "<|start_header_id|>%s<|end_header_id|>\n\n", "<|eot_id|>",
-	  "<|start_header_id|>assistant<|end_header_id|>\n\n" },
+	{ "llama3", "<|start_header_id|>", "<|start_header_id|>%s<|end_header_id|>\n\n",
+	  "<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\n" },
 	{ "zephyr", "<|user|>", "<|%s|>\n", EOS "\n", "<|assistant|>\n" },
 	{ "llama2", "[INST]", NULL, NULL, NULL },
 };
@@ -97,14 +97,16 @@ static void put_frame(struct writer *w, const char *text, bool first)
 
 	if (eos) {
 		if (eos > text)
-			put(w, text, (size_t)(eos - text), NPU_ENCODE_CONTROL | NPU_ENCODE_CONTINUE);
+			put(w, text, (size_t)(eos - text),
+			    NPU_ENCODE_CONTROL | NPU_ENCODE_CONTINUE);
 		put_token(w, NPU_TOKEN_EOS);
 		text = eos + 1;
 	}
 	put(w, text, strlen(text), NPU_ENCODE_CONTROL | (first ? 0 : NPU_ENCODE_CONTINUE));
 }
 
-static void put_marked(struct writer *w, const struct chat_template *t, const struct npu_chat_message *m, bool first)
+static void put_marked(struct writer *w, const struct chat_template *t,
+		       const struct npu_chat_message *m, bool first)
 {
 	char open[96];
 
@@ -114,7 +116,10 @@ static void put_marked(struct writer *w, const struct chat_template *t, const st
 	put_frame(w, t->close, false);
 }
 
-/* [INST] <<SYS>> ... <</SYS>> question [/INST] answer </s>: the system message is part of the first question. */
+/*
+ * [INST] <<SYS>> ... <</SYS>> question [/INST] answer </s>: the system message is part of the
+ * first question.
+ */
 static void put_llama2(struct writer *w, const struct npu_chat_message *msgs, uint32_t n)
 {
 	const char *system = NULL;
@@ -141,7 +146,8 @@ static void put_llama2(struct writer *w, const struct npu_chat_message *msgs, ui
 			if (w->n > 1)
 				put_token(w, NPU_TOKEN_BOS);
 			if (system)
-				snprintf(text, size, "[INST] <<SYS>>\n%s\n<</SYS>>\n\n%s [/INST]", system, msgs[i].text);
+				snprintf(text, size, "[INST] <<SYS>>\n%s\n<</SYS>>\n\n%s [/INST]",
+					 system, msgs[i].text);
 			else
 				snprintf(text, size, "[INST] %s [/INST]", msgs[i].text);
 			put(w, text, strlen(text), 0);
@@ -157,8 +163,10 @@ static int check_roles(struct npu_llm *llm, const struct npu_chat_message *msgs,
 
 	for (i = 0; i < n; i++)
 		if (!msgs[i].role || !msgs[i].text ||
-		    (strcmp(msgs[i].role, "system") && strcmp(msgs[i].role, "user") && strcmp(msgs[i].role, "assistant")))
-			return llm_fail(llm, -EINVAL, "message %u is of '%s', not system, user or assistant", i,
+		    (strcmp(msgs[i].role, "system") && strcmp(msgs[i].role, "user") &&
+		     strcmp(msgs[i].role, "assistant")))
+			return llm_fail(llm, -EINVAL,
+					"message %u is of '%s', not system, user or assistant", i,
 					msgs[i].role ? msgs[i].role : "");
 	return 0;
 }
@@ -174,7 +182,9 @@ int npu_llm_chat(struct npu_llm *llm, const struct npu_chat_message *msgs, uint3
 	*tokens = NULL;
 	*count = 0;
 	if (!t)
-		return llm_fail(llm, -ENOTSUP, "the model has no chat template that is known; it continues text only");
+		return llm_fail(
+			llm, -ENOTSUP,
+			"the model has no chat template that is known; it continues text only");
 	ret = check_roles(llm, msgs, n);
 	if (ret)
 		return ret;
@@ -188,7 +198,8 @@ int npu_llm_chat(struct npu_llm *llm, const struct npu_chat_message *msgs, uint3
 		put_frame(&w, t->reply, n == 0);
 	if (w.error) {
 		free(w.tokens);
-		return llm_fail(llm, w.error, "the conversation cannot be encoded: %s", npu_strerror(w.error));
+		return llm_fail(llm, w.error, "the conversation cannot be encoded: %s",
+				npu_strerror(w.error));
 	}
 	*tokens = w.tokens;
 	*count = (uint32_t)w.n;

@@ -25,7 +25,10 @@ static float bf16_at(const uint8_t *p)
 	return f;
 }
 
-/* Blocks of 32: d (and m), then nibbles, low ones first. Five-bit types have the fifth bits in between. */
+/*
+ * Blocks of 32: d (and m), then nibbles, low ones first. Five-bit types have the fifth bits in
+ * between.
+ */
 static void widen_4bit(uint32_t type, const uint8_t *b, float *y)
 {
 	bool has_min = type == 3 || type == 7, five = type == 6 || type == 7;
@@ -108,7 +111,8 @@ static void widen_q2_k(const uint8_t *b, float *y)
 	for (i = 0; i < K_BLOCK; i++) {
 		int q = qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
 
-		y[i] = d * (float)(scales[i / 16] & 15) * (float)q - dmin * (float)(scales[i / 16] >> 4);
+		y[i] = d * (float)(scales[i / 16] & 15) * (float)q -
+		       dmin * (float)(scales[i / 16] >> 4);
 	}
 }
 
@@ -223,9 +227,11 @@ void llm_row_from_f32(enum npu_type type, const float *src, uint64_t n, void *ds
 		store_q8_0(src + i, (uint8_t *)dst + i / 32 * 34);
 }
 
-int llm_device_type(const struct npu_llm *llm, uint32_t type, uint64_t cols, enum npu_layout *layout)
+int llm_device_type(const struct npu_llm *llm, uint32_t type, uint64_t cols,
+		    enum npu_layout *layout)
 {
-	uint32_t want[] = { type, cols % 32 ? NPU_TYPE_F16 : NPU_TYPE_Q8_0, NPU_TYPE_F16, NPU_TYPE_F32 };
+	uint32_t want[] = { type, cols % 32 ? NPU_TYPE_F16 : NPU_TYPE_Q8_0, NPU_TYPE_F16,
+			    NPU_TYPE_F32 };
 	unsigned int i;
 
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {

@@ -18,7 +18,8 @@ struct npu_detokenizer {
 	char *out;
 };
 
-int npu_detokenizer_create(const struct npu_tokenizer *t, unsigned int flags, struct npu_detokenizer **out)
+int npu_detokenizer_create(const struct npu_tokenizer *t, unsigned int flags,
+			   struct npu_detokenizer **out)
 {
 	struct npu_detokenizer *d;
 
@@ -151,7 +152,8 @@ struct npu_gguf_str npu_detokenizer_push(struct npu_detokenizer *d, int32_t toke
 	struct npu_gguf_str s = { d->out, 0 };
 
 	if (n && d->first) {
-		if ((d->flags & NPU_DECODE_START) && d->t->spm && d->t->space_prefix && bytes[0] == ' ')
+		if ((d->flags & NPU_DECODE_START) && d->t->spm && d->t->space_prefix &&
+		    bytes[0] == ' ')
 			skip = 1;
 		d->first = false;
 	}

@@ -6,7 +6,7 @@
 
 #include "llm_internal.h"
 
-#define LOOP_SECONDS	0.5	/* of one submission: a cancelled loop ends sooner, by its stop word */
+#define LOOP_SECONDS 0.5 /* of one submission: a cancelled loop ends sooner, by its stop word */
 #define LOOP_FIRST	8	/* tokens of a loop while their time is not known */
 
 struct gen {
@@ -39,7 +39,9 @@ void npu_llm_params_init(struct npu_llm_params *params)
 
 const char *npu_llm_finish_name(enum npu_llm_finish finish)
 {
-	static const char *const names[] = { "none", "end", "length", "stop", "context", "cancelled" };
+	static const char *const names[] = {
+		"none", "end", "length", "stop", "context", "cancelled"
+	};
 
 	return (unsigned int)finish < sizeof(names) / sizeof(names[0]) ? names[finish] : "unknown";
 }
@@ -171,10 +173,14 @@ static void flush_text(struct gen *g)
 static int choose(struct gen *g)
 {
 	struct npu_llm *llm = g->llm;
-	int32_t token = g->greedy ? llm->greedy : llm_sample(&g->sampler, llm->logits, &g->p, llm->history, llm->length);
+	int32_t token =
+		g->greedy ? llm->greedy
+			  : llm_sample(&g->sampler, llm->logits, &g->p, llm->history, llm->length);
 
 	if (token < 0 || (uint32_t)token >= llm->hp.vocab)
-		return llm_fail(llm, -EIO, "the model's logits are not numbers: its weights are damaged, or the device is");
+		return llm_fail(
+			llm, -EIO,
+			"the model's logits are not numbers: its weights are damaged, or the device is");
 	llm->history[llm->length++] = token;
 	llm->have_logits = false;
 	take(g, token);
@@ -184,7 +190,8 @@ static int choose(struct gen *g)
 static uint32_t loop_length(const struct gen *g)
 {
 	const struct npu_llm *llm = g->llm;
-	uint32_t n = g->p.loop, room = llm->context - llm->cached, wanted = g->p.max_tokens - g->st.tokens;
+	uint32_t n = g->p.loop, room = llm->context - llm->cached,
+		 wanted = g->p.max_tokens - g->st.tokens;
 
 	if (!n)
 		n = llm->token_s > 0 ? (uint32_t)(LOOP_SECONDS / llm->token_s) : LOOP_FIRST;
@@ -197,7 +204,9 @@ static uint32_t loop_length(const struct gen *g)
 	return n < wanted ? n : wanted;
 }
 
-/* Greedy, with a pending token: loops on the device until something ends it or the cache is full. */
+/*
+ * Greedy, with a pending token: loops on the device until something ends it or the cache is full.
+ */
 static int loop(struct gen *g)
 {
 	struct npu_llm *llm = g->llm;
@@ -219,7 +228,8 @@ static int loop(struct gen *g)
 static int overflow(struct gen *g)
 {
 	struct npu_llm *llm = g->llm;
-	uint32_t half = llm->context / 2, keep = g->p.keep < half ? g->p.keep : half, rest = half - keep;
+	uint32_t half = llm->context / 2, keep = g->p.keep < half ? g->p.keep : half,
+		 rest = half - keep;
 
 	if (g->p.overflow == NPU_LLM_OVERFLOW_STOP || half == 0) {
 		g->st.finish = NPU_LLM_FINISH_CONTEXT;
@@ -229,7 +239,8 @@ static int overflow(struct gen *g)
 		keep = half - 1;
 		rest = 1;
 	}
-	memmove(llm->history + keep, llm->history + llm->length - rest, rest * sizeof(*llm->history));
+	memmove(llm->history + keep, llm->history + llm->length - rest,
+		rest * sizeof(*llm->history));
 	llm->length = half;
 	llm->cached = keep;
 	g->held_from = half;
@@ -264,11 +275,11 @@ static int generate(struct gen *g)
 	return ret;
 }
 
-/* ---- Statistics and the call ------------------------------------------------------------------- */
+/* ---- Statistics and the call ----------------------------------------------------- */
 
 /* Seconds of the device's own time between two readings, and how busy it was in them. */
-static double modelled(const struct npu_llm *llm, const struct npu_counters *a, const struct npu_counters *b,
-		       struct npu_llm_stats *st)
+static double modelled(const struct npu_llm *llm, const struct npu_counters *a,
+		       const struct npu_counters *b, struct npu_llm_stats *st)
 {
 	double cycles = (double)(b->cycles - a->cycles), s;
 
@@ -278,7 +289,8 @@ static double modelled(const struct npu_llm *llm, const struct npu_counters *a, 
 	if (st) {
 		st->modelled_matrix = (double)(b->engine[0] - a->engine[0]) / cycles;
 		if (llm->devinfo.dram_mbps)
-			st->modelled_bandwidth = (double)(b->bytes_read - a->bytes_read + b->bytes_written - a->bytes_written) /
+			st->modelled_bandwidth = (double)(b->bytes_read - a->bytes_read +
+							  b->bytes_written - a->bytes_written) /
 						 s / (llm->devinfo.dram_mbps * 1e6);
 	}
 	return s;
@@ -311,7 +323,8 @@ static int run_all(struct gen *g, const int32_t *tokens, uint32_t n)
 	int ret;
 
 	npu_device_counters(llm->dev, &c[0], sizeof(c[0]));
-	for (before = 0; before < llm->cached && before < n && llm->history[before] == tokens[before];)
+	for (before = 0;
+	     before < llm->cached && before < n && llm->history[before] == tokens[before];)
 		before++;
 	ret = npu_llm_feed(llm, tokens, n);
 	t = llm_now();
@@ -329,8 +342,8 @@ static int run_all(struct gen *g, const int32_t *tokens, uint32_t n)
 	return ret;
 }
 
-int npu_llm_generate(struct npu_llm *llm, const int32_t *tokens, uint32_t n, const struct npu_llm_params *params,
-		     struct npu_llm_stats *stats)
+int npu_llm_generate(struct npu_llm *llm, const int32_t *tokens, uint32_t n,
+		     const struct npu_llm_params *params, struct npu_llm_stats *stats)
 {
 	struct gen g = { .llm = llm, .start = llm_now() };
 	int ret;

@@ -22,7 +22,10 @@
 #define GGUF_MAX_ALIGN		(1u << 20)
 #define GGUF_MAX_NAME		65535u
 #define GGUF_MAX_PARTS		1024u
-/* Smallest entries: key length, key, type, value; name length, name, ndims, one dimension, type, offset. */
+/*
+ * Smallest entries: key length, key, type, value; name length, name, ndims, one dimension, type,
+ * offset.
+ */
 #define GGUF_MIN_KV		(8 + 1 + 4 + 1)
 #define GGUF_MIN_TENSOR		(8 + 1 + 4 + 8 + 4 + 8)
 
@@ -62,7 +65,8 @@ static uint64_t left(const struct parser *p)
 static int take(struct parser *p, void *out, size_t n, const char *what)
 {
 	if (left(p) < n) {
-		gguf_fail(p, -EBADMSG, "truncated at byte %llu, in %s; the file is incomplete: fetch it again",
+		gguf_fail(p, -EBADMSG,
+			  "truncated at byte %llu, in %s; the file is incomplete: fetch it again",
 			  (unsigned long long)p->pos, what);
 		return -EBADMSG;
 	}
@@ -71,7 +75,10 @@ static int take(struct parser *p, void *out, size_t n, const char *what)
 	return 0;
 }
 
-/* A key or name: copied to a terminated string in the arena, so that callers get a plain C string. */
+/*
+ * A key or name: copied to a terminated string in the arena, so that callers get a plain C
+ * string.
+ */
 static int take_name(struct parser *p, const char **out, const char *what)
 {
 	uint64_t at = p->pos, len;
@@ -81,10 +88,11 @@ static int take_name(struct parser *p, const char **out, const char *what)
 	if (ret)
 		return ret;
 	if (len == 0 || len > GGUF_MAX_NAME || len > left(p))
-		return gguf_fail(p, -EBADMSG, "%s at byte %llu has an impossible length of %llu", what,
-				 (unsigned long long)at, (unsigned long long)len);
+		return gguf_fail(p, -EBADMSG, "%s at byte %llu has an impossible length of %llu",
+				 what, (unsigned long long)at, (unsigned long long)len);
 	if (memchr(p->part->map + p->pos, 0, len))
-		return gguf_fail(p, -EBADMSG, "%s at byte %llu contains a zero byte", what, (unsigned long long)at);
+		return gguf_fail(p, -EBADMSG, "%s at byte %llu contains a zero byte", what,
+				 (unsigned long long)at);
 	s = malloc(len + 1);
 	if (!s)
 		return gguf_fail(p, -ENOMEM, "out of memory for names");
@@ -122,7 +130,8 @@ static int skip_strings(struct parser *p, const struct npu_gguf_kv *kv)
 		if (ret)
 			return ret;
 		if (len > left(p))
-			return gguf_fail(p, -EBADMSG, "value %llu of '%s' has an impossible length of %llu",
+			return gguf_fail(p, -EBADMSG,
+					 "value %llu of '%s' has an impossible length of %llu",
 					 (unsigned long long)i, kv->key, (unsigned long long)len);
 		p->pos += len;
 	}
@@ -135,7 +144,8 @@ static int check_bools(struct parser *p, const struct npu_gguf_kv *kv)
 
 	for (i = 0; i < kv->count; i++)
 		if (kv->data[i] > 1)
-			return gguf_fail(p, -EBADMSG, "'%s' is a bool but holds %u", kv->key, kv->data[i]);
+			return gguf_fail(p, -EBADMSG, "'%s' is a bool but holds %u", kv->key,
+					 kv->data[i]);
 	return 0;
 }
 
@@ -156,7 +166,9 @@ static int parse_value(struct parser *p, struct npu_gguf_kv *kv)
 		if (ret)
 			return ret;
 		if (type == NPU_GGUF_ARRAY)
-			return gguf_fail(p, -EBADMSG, "'%s' is an array of arrays, which is not supported", kv->key);
+			return gguf_fail(p, -EBADMSG,
+					 "'%s' is an array of arrays, which is not supported",
+					 kv->key);
 	}
 	if (!npu_gguf_value_type_name(type))
 		return gguf_fail(p, -EBADMSG, "'%s' has the unknown type %u", kv->key, type);
@@ -169,8 +181,8 @@ static int parse_value(struct parser *p, struct npu_gguf_kv *kv)
 	}
 	size = gguf_scalar_size(type);
 	if (kv->count > left(p) / size)
-		return gguf_fail(p, -EBADMSG, "'%s' with %llu values does not fit in the file", kv->key,
-				 (unsigned long long)kv->count);
+		return gguf_fail(p, -EBADMSG, "'%s' with %llu values does not fit in the file",
+				 kv->key, (unsigned long long)kv->count);
 	kv->size = kv->count * size;
 	p->pos += kv->size;
 	return type == NPU_GGUF_BOOL ? check_bools(p, kv) : 0;
@@ -195,7 +207,8 @@ static int index_kv(struct parser *p, struct gguf_part *part)
 	qsort(part->by_key, part->n_kv, sizeof(*part->by_key), compare_kv);
 	for (i = 1; i < part->n_kv; i++)
 		if (!strcmp(part->by_key[i - 1]->key, part->by_key[i]->key))
-			return gguf_fail(p, -EBADMSG, "the key '%s' occurs twice", part->by_key[i]->key);
+			return gguf_fail(p, -EBADMSG, "the key '%s' occurs twice",
+					 part->by_key[i]->key);
 	return 0;
 }
 
@@ -205,10 +218,12 @@ static int parse_kvs(struct parser *p, uint64_t count)
 	int ret;
 
 	if (count > left(p) / GGUF_MIN_KV)
-		return gguf_fail(p, -EBADMSG, "%llu metadata entries cannot fit in the file", (unsigned long long)count);
+		return gguf_fail(p, -EBADMSG, "%llu metadata entries cannot fit in the file",
+				 (unsigned long long)count);
 	part->kv = calloc(count ? count : 1, sizeof(*part->kv));
 	if (!part->kv)
-		return gguf_fail(p, -ENOMEM, "out of memory for %llu metadata entries", (unsigned long long)count);
+		return gguf_fail(p, -ENOMEM, "out of memory for %llu metadata entries",
+				 (unsigned long long)count);
 	for (; part->n_kv < count; part->n_kv++) {
 		struct npu_gguf_kv *kv = &part->kv[part->n_kv];
 
@@ -231,15 +246,19 @@ static int tensor_size(struct parser *p, struct npu_gguf_tensor *t)
 	uint64_t blocks, i;
 
 	if (!info)
-		return gguf_fail(p, -EBADMSG, "tensor '%s' has the unknown type %u", t->name, t->type);
+		return gguf_fail(p, -EBADMSG, "tensor '%s' has the unknown type %u", t->name,
+				 t->type);
 	if (t->ne[0] % info->block_len)
-		return gguf_fail(p, -EBADMSG, "tensor '%s' has rows of %llu elements, not a multiple of %s's block of %u",
-				 t->name, (unsigned long long)t->ne[0], info->name, info->block_len);
+		return gguf_fail(
+			p, -EBADMSG,
+			"tensor '%s' has rows of %llu elements, not a multiple of %s's block of %u",
+			t->name, (unsigned long long)t->ne[0], info->name, info->block_len);
 	blocks = t->ne[0] / info->block_len;
 	for (i = 1; i < 4; i++)
 		if (__builtin_mul_overflow(blocks, t->ne[i], &blocks))
 			goto overflow;
-	if (__builtin_mul_overflow(blocks, (uint64_t)info->block_size, &t->size) || t->size > INT64_MAX)
+	if (__builtin_mul_overflow(blocks, (uint64_t)info->block_size, &t->size) ||
+	    t->size > INT64_MAX)
 		goto overflow;
 	return 0;
 overflow:
@@ -254,20 +273,23 @@ static int parse_tensor(struct parser *p, struct npu_gguf_tensor *t)
 	if ((ret = take(p, &t->ndims, 4, t->name)))
 		return ret;
 	if (t->ndims < 1 || t->ndims > 4)
-		return gguf_fail(p, -EBADMSG, "tensor '%s' has %u dimensions, 1 to 4 are possible", t->name, t->ndims);
+		return gguf_fail(p, -EBADMSG, "tensor '%s' has %u dimensions, 1 to 4 are possible",
+				 t->name, t->ndims);
 	for (i = 0; i < 4; i++)
 		t->ne[i] = 1;
 	for (i = 0; i < t->ndims; i++) {
 		if ((ret = take(p, &t->ne[i], 8, t->name)))
 			return ret;
 		if (t->ne[i] == 0)
-			return gguf_fail(p, -EBADMSG, "tensor '%s' has a dimension of zero", t->name);
+			return gguf_fail(p, -EBADMSG, "tensor '%s' has a dimension of zero",
+					 t->name);
 	}
 	if ((ret = take(p, &t->type, 4, t->name)) || (ret = take(p, &t->offset, 8, t->name)))
 		return ret;
 	t->part = p->part_index;
 	if (t->offset % p->part->align)
-		return gguf_fail(p, -EBADMSG, "tensor '%s' is not aligned to %u bytes", t->name, p->part->align);
+		return gguf_fail(p, -EBADMSG, "tensor '%s' is not aligned to %u bytes", t->name,
+				 p->part->align);
 	return tensor_size(p, t);
 }
 
@@ -278,10 +300,12 @@ static int parse_tensors(struct parser *p, uint64_t count)
 	int ret;
 
 	if (count > left(p) / GGUF_MIN_TENSOR)
-		return gguf_fail(p, -EBADMSG, "%llu tensors cannot fit in the file", (unsigned long long)count);
+		return gguf_fail(p, -EBADMSG, "%llu tensors cannot fit in the file",
+				 (unsigned long long)count);
 	all = realloc(g->tensors, (g->n_tensors + count + 1) * sizeof(*all));
 	if (!all)
-		return gguf_fail(p, -ENOMEM, "out of memory for %llu tensors", (unsigned long long)count);
+		return gguf_fail(p, -ENOMEM, "out of memory for %llu tensors",
+				 (unsigned long long)count);
 	g->tensors = all;
 	p->part->first_tensor = g->n_tensors;
 	p->part->n_tensors = count;
@@ -319,17 +343,22 @@ static int place_tensors(struct parser *p)
 	base = (p->pos + part->align - 1) / part->align * part->align;
 	sorted = calloc(n ? n : 1, sizeof(*sorted));
 	if (!sorted)
-		return gguf_fail(p, -ENOMEM, "out of memory for %llu tensors", (unsigned long long)n);
+		return gguf_fail(p, -ENOMEM, "out of memory for %llu tensors",
+				 (unsigned long long)n);
 	for (i = 0; i < n; i++)
 		sorted[i] = &p->g->tensors[part->first_tensor + i];
 	qsort(sorted, n, sizeof(*sorted), compare_offset);
 	for (i = 0; i < n; i++) {
 		t = sorted[i];
-		if (base > part->size || t->offset > part->size - base || t->size > part->size - base - t->offset)
-			ret = gguf_fail(p, -EBADMSG, "tensor '%s' ends beyond the file (%llu bytes); the file is incomplete: fetch it again",
-					t->name, (unsigned long long)part->size);
+		if (base > part->size || t->offset > part->size - base ||
+		    t->size > part->size - base - t->offset)
+			ret = gguf_fail(
+				p, -EBADMSG,
+				"tensor '%s' ends beyond the file (%llu bytes); the file is incomplete: fetch it again",
+				t->name, (unsigned long long)part->size);
 		else if (i + 1 < n && t->offset + t->size > sorted[i + 1]->offset)
-			ret = gguf_fail(p, -EBADMSG, "tensors '%s' and '%s' overlap", t->name, sorted[i + 1]->name);
+			ret = gguf_fail(p, -EBADMSG, "tensors '%s' and '%s' overlap", t->name,
+					sorted[i + 1]->name);
 		if (ret)
 			break;
 		t->offset += base;
@@ -347,7 +376,8 @@ static int read_align(struct parser *p)
 	if (kv && (kv->is_array || npu_gguf_kv_int(kv, 0, &v)))
 		return gguf_fail(p, -EBADMSG, "general.alignment is not an integer");
 	if (v < 8 || v > GGUF_MAX_ALIGN || (v & (v - 1)))
-		return gguf_fail(p, -EBADMSG, "general.alignment is %lld, not a power of two from 8 to %u",
+		return gguf_fail(p, -EBADMSG,
+				 "general.alignment is %lld, not a power of two from 8 to %u",
 				 (long long)v, GGUF_MAX_ALIGN);
 	p->part->align = (uint32_t)v;
 	return 0;
@@ -368,14 +398,17 @@ static int parse_part(struct parser *p)
 		return ret;
 	if (version != 2 && version != 3) {
 		if (version == 0x02000000 || version == 0x03000000)
-			return gguf_fail(p, -EPROTONOSUPPORT, "a big-endian GGUF file; convert it to little endian");
-		return gguf_fail(p, -EPROTONOSUPPORT, "GGUF version %u; versions 2 and 3 are supported", version);
+			return gguf_fail(p, -EPROTONOSUPPORT,
+					 "a big-endian GGUF file; convert it to little endian");
+		return gguf_fail(p, -EPROTONOSUPPORT,
+				 "GGUF version %u; versions 2 and 3 are supported", version);
 	}
 	if (p->part_index == 0)
 		p->g->version = version;
 	if ((ret = take(p, &n_tensors, 8, "the header")) || (ret = take(p, &n_kv, 8, "the header")))
 		return ret;
-	if ((ret = parse_kvs(p, n_kv)) || (ret = read_align(p)) || (ret = parse_tensors(p, n_tensors)))
+	if ((ret = parse_kvs(p, n_kv)) || (ret = read_align(p)) ||
+	    (ret = parse_tensors(p, n_tensors)))
 		return ret;
 	return place_tensors(p);
 }
@@ -401,7 +434,8 @@ static int index_tensors(struct parser *p)
 	qsort(g->by_name, g->n_tensors, sizeof(*g->by_name), compare_tensor);
 	for (i = 1; i < g->n_tensors; i++)
 		if (!strcmp(g->by_name[i - 1]->name, g->by_name[i]->name))
-			return gguf_fail(p, -EBADMSG, "the tensor '%s' occurs twice", g->by_name[i]->name);
+			return gguf_fail(p, -EBADMSG, "the tensor '%s' occurs twice",
+					 g->by_name[i]->name);
 	return 0;
 }
 
@@ -423,7 +457,8 @@ static int map_part(struct parser *p, const char *path)
 	else if (!S_ISREG(st.st_mode))
 		ret = gguf_fail(p, -EBADMSG, "not a regular file");
 	else if (st.st_size < 24)
-		ret = gguf_fail(p, -EBADMSG, "too short for a GGUF file (%lld bytes)", (long long)st.st_size);
+		ret = gguf_fail(p, -EBADMSG, "too short for a GGUF file (%lld bytes)",
+				(long long)st.st_size);
 	if (!ret) {
 		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 		if (map == MAP_FAILED) {
@@ -448,7 +483,8 @@ static int split_info(struct parser *p, uint32_t index, uint32_t *count)
 	if (!n)
 		return 0;
 	if (npu_gguf_kv_int(n, 0, &v) || v < 1 || v > GGUF_MAX_PARTS)
-		return gguf_fail(p, -EBADMSG, "split.count is not a number from 1 to %u", GGUF_MAX_PARTS);
+		return gguf_fail(p, -EBADMSG, "split.count is not a number from 1 to %u",
+				 GGUF_MAX_PARTS);
 	*count = (uint32_t)v;
 	v = 0;
 	if (no && npu_gguf_kv_int(no, 0, &v))
@@ -456,23 +492,28 @@ static int split_info(struct parser *p, uint32_t index, uint32_t *count)
 	if (v == index)
 		return 0;
 	if (index == 0)
-		return gguf_fail(p, -EBADMSG, "part %lld of %u of a split model; name its first part instead",
+		return gguf_fail(p, -EBADMSG,
+				 "part %lld of %u of a split model; name its first part instead",
 				 (long long)v + 1, *count);
-	return gguf_fail(p, -EBADMSG, "says that it is part %lld of %u, expected part %u", (long long)v + 1, *count,
-			 index + 1);
+	return gguf_fail(p, -EBADMSG, "says that it is part %lld of %u, expected part %u",
+			 (long long)v + 1, *count, index + 1);
 }
 
 /* "dir/name-00001-of-00003.gguf" -> the name of part @index (from 0). */
-static int part_name(struct parser *p, const char *first, uint32_t index, uint32_t count, char *out, size_t size)
+static int part_name(struct parser *p, const char *first, uint32_t index, uint32_t count, char *out,
+		     size_t size)
 {
 	char suffix[64];
 	size_t len = strlen(first), slen;
 
 	slen = (size_t)snprintf(suffix, sizeof(suffix), "-00001-of-%05u.gguf", count);
 	if (len < slen || strcmp(first + len - slen, suffix))
-		return gguf_fail(p, -EBADMSG, "is the first of %u parts, but its name does not end in '%s', so that the others cannot be found",
-				 count, suffix);
-	if ((size_t)snprintf(out, size, "%.*s-%05u-of-%05u.gguf", (int)(len - slen), first, index + 1, count) >= size)
+		return gguf_fail(
+			p, -EBADMSG,
+			"is the first of %u parts, but its name does not end in '%s', so that the others cannot be found",
+			count, suffix);
+	if ((size_t)snprintf(out, size, "%.*s-%05u-of-%05u.gguf", (int)(len - slen), first,
+			     index + 1, count) >= size)
 		return gguf_fail(p, -ENAMETOOLONG, "the name of part %u is too long", index + 1);
 	return 0;
 }
@@ -497,10 +538,12 @@ static int parse_other_parts(struct parser *p, const char *first, uint32_t count
 			return ret;
 		p->part = &parts[i];
 		p->part_index = i;
-		if ((ret = map_part(p, name)) || (ret = parse_part(p)) || (ret = split_info(p, i, &n)))
+		if ((ret = map_part(p, name)) || (ret = parse_part(p)) ||
+		    (ret = split_info(p, i, &n)))
 			return ret;
 		if (n != count)
-			return gguf_fail(p, -EBADMSG, "belongs to a set of %u parts, not %u", n, count);
+			return gguf_fail(p, -EBADMSG, "belongs to a set of %u parts, not %u", n,
+					 count);
 	}
 	return 0;
 }
@@ -563,7 +606,8 @@ int npu_gguf_open(const char *path, struct npu_gguf **out, char *err, size_t err
 	return ret;
 }
 
-int npu_gguf_open_memory(const void *data, size_t size, struct npu_gguf **out, char *err, size_t err_size)
+int npu_gguf_open_memory(const void *data, size_t size, struct npu_gguf **out, char *err,
+			 size_t err_size)
 {
 	struct parser p = { .err = err, .err_size = err_size };
 	uint32_t count = 1;
@@ -581,7 +625,8 @@ int npu_gguf_open_memory(const void *data, size_t size, struct npu_gguf **out, c
 	if (!ret)
 		ret = split_info(&p, 0, &count);
 	if (!ret && count > 1)
-		ret = gguf_fail(&p, -EBADMSG, "one of %u parts; a split model is opened by file name", count);
+		ret = gguf_fail(&p, -EBADMSG,
+				"one of %u parts; a split model is opened by file name", count);
 	if (!ret)
 		ret = index_tensors(&p);
 	if (ret)

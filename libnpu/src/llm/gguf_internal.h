@@ -4,7 +4,9 @@
 
 #include "npu/gguf.h"
 
-/* One file. Metadata of later parts are checked and kept, but only those of the first are served. */
+/*
+ * One file. Metadata of later parts are checked and kept, but only those of the first are served.
+ */
 struct gguf_part {
 	char *path;
 	const uint8_t *map;
@@ -28,7 +30,10 @@ struct npu_gguf {
 
 const struct npu_gguf_kv *gguf_part_find(const struct gguf_part *part, const char *key);
 size_t gguf_scalar_size(uint32_t type);
-/* The data have been copied: unmap their pages from the process (they come back when they are touched). */
+/*
+ * The data have been copied: unmap their pages from the process (they come back when they are
+ * touched).
+ */
 void gguf_release(const struct npu_gguf *g);
 
 #endif /* NPU_GGUF_INTERNAL_H */

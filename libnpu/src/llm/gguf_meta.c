@@ -108,7 +108,8 @@ int npu_gguf_kv_float(const struct npu_gguf_kv *kv, uint64_t i, double *out)
 	return 0;
 }
 
-bool npu_gguf_kv_next_str(const struct npu_gguf_kv *kv, const uint8_t **pos, struct npu_gguf_str *out)
+bool npu_gguf_kv_next_str(const struct npu_gguf_kv *kv, const uint8_t **pos,
+			  struct npu_gguf_str *out)
 {
 	const uint8_t *p = *pos ? *pos : kv->data;
 	uint64_t len;

@@ -48,7 +48,8 @@ const struct npu_gguf_type_info *npu_gguf_type_info(uint32_t type)
 const char *npu_gguf_value_type_name(enum npu_gguf_type type)
 {
 	static const char *const names[] = {
-		"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64",
+		"u8",	"i8",	  "u16",   "i16", "u32", "i32", "f32",
+		"bool", "string", "array", "u64", "i64", "f64",
 	};
 
 	if ((unsigned int)type >= sizeof(names) / sizeof(names[0]))

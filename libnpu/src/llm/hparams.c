@@ -55,7 +55,10 @@ static bool str_is(const struct npu_gguf_str *s, const char *text)
 	return s->len == strlen(text) && !memcmp(s->ptr, text, s->len);
 }
 
-/* Linear scaling divides all frequencies; Llama 3's factors are a tensor (rope_freqs). Others change more than steps. */
+/*
+ * Linear scaling divides all frequencies; Llama 3's factors are a tensor (rope_freqs). Others
+ * change more than steps.
+ */
 static int read_rope_scaling(struct reader *r)
 {
 	struct llm_hparams *hp = &r->llm->hp;
@@ -71,8 +74,10 @@ static int read_rope_scaling(struct reader *r)
 	if (ret)
 		return ret;
 	if (!str_is(&type, "linear") && factor != 1)
-		return llm_fail(r->llm, -ENOTSUP, "RoPE scaling '%.*s' is not supported (linear, and Llama 3's factors, are)",
-				(int)(type.len < 32 ? type.len : 32), type.ptr);
+		return llm_fail(
+			r->llm, -ENOTSUP,
+			"RoPE scaling '%.*s' is not supported (linear, and Llama 3's factors, are)",
+			(int)(type.len < 32 ? type.len : 32), type.ptr);
 	hp->rope_scale = 1 / (double)factor;
 	return 0;
 }
@@ -102,24 +107,32 @@ static int read_heads(struct reader *r)
 
 	if ((ret = read_dim(r, "attention.head_count", 65536, 0, &hp->heads)) ||
 	    (ret = read_dim(r, "attention.head_count_kv", 65536, hp->heads, &hp->kv_heads)) ||
-	    (ret = read_dim(r, "attention.key_length", 4096, hp->embd / hp->heads ? hp->embd / hp->heads : 1, &hp->head_dim)) ||
+	    (ret = read_dim(r, "attention.key_length", 4096,
+			    hp->embd / hp->heads ? hp->embd / hp->heads : 1, &hp->head_dim)) ||
 	    (ret = read_dim(r, "attention.value_length", 4096, hp->head_dim, &v_dim)))
 		return ret;
 	if (hp->heads % hp->kv_heads)
-		return llm_fail(r->llm, -EBADMSG, "%u attention heads do not divide among %u key/value heads", hp->heads,
-				hp->kv_heads);
+		return llm_fail(r->llm, -EBADMSG,
+				"%u attention heads do not divide among %u key/value heads",
+				hp->heads, hp->kv_heads);
 	if (v_dim != hp->head_dim)
-		return llm_fail(r->llm, -ENOTSUP, "keys of %u and values of %u elements: different lengths are not supported",
-				hp->head_dim, v_dim);
-	if (!npu_gguf_find(r->llm->gguf, full_key(r, "attention.key_length")) && hp->embd % hp->heads)
-		return llm_fail(r->llm, -EBADMSG, "an embedding of %u does not divide among %u heads", hp->embd, hp->heads);
+		return llm_fail(
+			r->llm, -ENOTSUP,
+			"keys of %u and values of %u elements: different lengths are not supported",
+			hp->head_dim, v_dim);
+	if (!npu_gguf_find(r->llm->gguf, full_key(r, "attention.key_length")) &&
+	    hp->embd % hp->heads)
+		return llm_fail(r->llm, -EBADMSG,
+				"an embedding of %u does not divide among %u heads", hp->embd,
+				hp->heads);
 	return 0;
 }
 
 static int read_window(struct reader *r)
 {
 	struct llm_hparams *hp = &r->llm->hp;
-	int ret = npu_gguf_get_u32(r->llm->gguf, full_key(r, "attention.sliding_window"), &hp->window);
+	int ret = npu_gguf_get_u32(r->llm->gguf, full_key(r, "attention.sliding_window"),
+				   &hp->window);
 
 	if (ret && ret != -ENOENT)
 		return llm_fail(r->llm, -EBADMSG, "%s is not a number", r->key);
@@ -168,7 +181,8 @@ int llm_load_steps(struct npu_llm *llm)
 	for (i = 0; i < n; i++) {
 		factors[i] = t ? ((const float *)t->data)[i] : 1;
 		if (!isfinite(factors[i]) || factors[i] <= 0) {
-			ret = llm_fail(llm, -EBADMSG, "rope_freqs.weight holds %g", (double)factors[i]);
+			ret = llm_fail(llm, -EBADMSG, "rope_freqs.weight holds %g",
+				       (double)factors[i]);
 			goto out;
 		}
 	}

@@ -48,8 +48,10 @@ static int open_file(struct npu_llm *llm, const char *path)
 		return llm_fail(llm, -EBADMSG, "general.architecture is missing: not a model");
 	llm->arch = llm_arch_find(&name);
 	if (!llm->arch)
-		return llm_fail(llm, -ENOTSUP, "the architecture '%.*s' is not supported (llama, qwen2 and qwen3 are)",
-				(int)(name.len < 64 ? name.len : 64), name.ptr);
+		return llm_fail(
+			llm, -ENOTSUP,
+			"the architecture '%.*s' is not supported (llama, qwen2 and qwen3 are)",
+			(int)(name.len < 64 ? name.len : 64), name.ptr);
 	if (npu_gguf_tensor_count(llm->gguf) == 0)
 		return llm_fail(llm, -EBADMSG, "the file holds a vocabulary, but no weights");
 	ret = npu_tokenizer_create(llm->gguf, &llm->tok, err, sizeof(err));
@@ -61,12 +63,16 @@ static int take_options(struct npu_llm *llm, const struct npu_llm_options *opt)
 	static const enum npu_type kv_types[] = { NPU_TYPE_F16, NPU_TYPE_Q8_0 };
 	uint32_t trained = llm->hp.context_trained;
 
-	llm->context = opt->context ? opt->context : trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
+	llm->context = opt->context		   ? opt->context
+		       : trained < DEFAULT_CONTEXT ? trained
+						   : DEFAULT_CONTEXT;
 	if (llm->context > LLM_MAX_CONTEXT)
-		return llm_fail(llm, -EINVAL, "a context of %u is more than %u", llm->context, LLM_MAX_CONTEXT);
+		return llm_fail(llm, -EINVAL, "a context of %u is more than %u", llm->context,
+				LLM_MAX_CONTEXT);
 	llm->chunk = opt->chunk ? opt->chunk : DEFAULT_CHUNK;
 	if (llm->chunk > LLM_MAX_CHUNK)
-		return llm_fail(llm, -EINVAL, "chunks of %u are more than %u", llm->chunk, LLM_MAX_CHUNK);
+		return llm_fail(llm, -EINVAL, "chunks of %u are more than %u", llm->chunk,
+				LLM_MAX_CHUNK);
 	if (llm->chunk > llm->context)
 		llm->chunk = llm->context;
 	if ((unsigned int)opt->kv_type > NPU_LLM_KV_Q8_0)
@@ -75,8 +81,10 @@ static int take_options(struct npu_llm *llm, const struct npu_llm_options *opt)
 	llm->row_layout = opt->row_layout;
 	llm->kv_row = npu_type_row_bytes(llm->kv_type, llm->hp.head_dim);
 	if (!llm->kv_row)
-		return llm_fail(llm, -EINVAL, "a Q8_0 cache needs heads of a multiple of 32 elements; these have %u: use F16",
-				llm->hp.head_dim);
+		return llm_fail(
+			llm, -EINVAL,
+			"a Q8_0 cache needs heads of a multiple of 32 elements; these have %u: use F16",
+			llm->hp.head_dim);
 	llm->kv_plane = llm->kv_row * llm->context * llm->hp.kv_heads;
 	return 0;
 }
@@ -104,13 +112,15 @@ static int make_buffers(struct npu_llm *llm)
 	if (ret) {
 		char what[96];
 
-		snprintf(what, sizeof(what), "no memory for a KV cache of %.1f MiB (a smaller context needs less)",
+		snprintf(what, sizeof(what),
+			 "no memory for a KV cache of %.1f MiB (a smaller context needs less)",
 			 (double)kv / (1 << 20));
 		return llm_fail_device(llm, ret, what);
 	}
 	ret = npu_buffer_create(llm->vm, sizeof(struct llm_io), 0, &llm->io);
 	if (!ret)
-		ret = npu_buffer_create(llm->vm, llm->hp.vocab * sizeof(float), NPU_BUFFER_CACHED, &llm->logits_buf);
+		ret = npu_buffer_create(llm->vm, llm->hp.vocab * sizeof(float), NPU_BUFFER_CACHED,
+					&llm->logits_buf);
 	if (!ret) {
 		llm->logits = npu_buffer_map(llm->logits_buf);
 		if (!llm->logits || !npu_buffer_map(llm->io))
@@ -126,15 +136,16 @@ static int open_model(struct npu_llm *llm, const char *path, const struct npu_ll
 {
 	int ret;
 
-	if ((ret = open_file(llm, path)) || (ret = llm_load_hparams(llm)) || (ret = take_options(llm, opt)) ||
-	    (ret = open_device(llm)) || (ret = llm_plan_weights(llm, opt)) || (ret = llm_load_weights(llm, opt)) ||
+	if ((ret = open_file(llm, path)) || (ret = llm_load_hparams(llm)) ||
+	    (ret = take_options(llm, opt)) || (ret = open_device(llm)) ||
+	    (ret = llm_plan_weights(llm, opt)) || (ret = llm_load_weights(llm, opt)) ||
 	    (ret = llm_load_steps(llm)) || (ret = make_buffers(llm)))
 		return ret;
 	return llm_build_programs(llm);
 }
 
-int npu_llm_open(struct npu_device *dev, const char *path, const struct npu_llm_options *opt, struct npu_llm **out,
-		 char *err, size_t err_size)
+int npu_llm_open(struct npu_device *dev, const char *path, const struct npu_llm_options *opt,
+		 struct npu_llm **out, char *err, size_t err_size)
 {
 	struct npu_llm_options o = { .size = sizeof(o) };
 	struct npu_llm *llm;
@@ -184,7 +195,7 @@ void npu_llm_close(struct npu_llm *llm)
 	free(llm);
 }
 
-/* ---- Questions -------------------------------------------------------------------------------- */
+/* ---- Questions ------------------------------------------------------------------- */
 
 const struct npu_tokenizer *npu_llm_tokenizer(const struct npu_llm *llm)
 {
@@ -227,11 +238,20 @@ int npu_llm_info(const struct npu_llm *llm, struct npu_llm_info *info, size_t si
 	struct npu_program_info pi = { 0 };
 	struct npu_gguf_str name = { "", 0 };
 	struct npu_llm_info i = {
-		.layers = hp->layers, .embedding = hp->embd, .feed_forward = hp->ff, .heads = hp->heads,
-		.kv_heads = hp->kv_heads, .head_dim = hp->head_dim, .vocab = hp->vocab, .context = llm->context,
-		.context_trained = hp->context_trained, .weight_bytes = llm->weight_bytes,
-		.weight_bytes_token = llm->weight_bytes, .converted = llm->converted,
-		.kv_bytes = 2 * (uint64_t)hp->layers * llm->kv_plane, .parameters = count_parameters(llm->gguf),
+		.layers = hp->layers,
+		.embedding = hp->embd,
+		.feed_forward = hp->ff,
+		.heads = hp->heads,
+		.kv_heads = hp->kv_heads,
+		.head_dim = hp->head_dim,
+		.vocab = hp->vocab,
+		.context = llm->context,
+		.context_trained = hp->context_trained,
+		.weight_bytes = llm->weight_bytes,
+		.weight_bytes_token = llm->weight_bytes,
+		.converted = llm->converted,
+		.kv_bytes = 2 * (uint64_t)hp->layers * llm->kv_plane,
+		.parameters = count_parameters(llm->gguf),
 	};
 
 	if (!info)
@@ -241,7 +261,8 @@ int npu_llm_info(const struct npu_llm *llm, struct npu_llm_info *info, size_t si
 	npu_program_info(llm->prefill.p, &pi, sizeof(pi));
 	i.arena_bytes = pi.arena_bytes;
 	npu_gguf_get_str(llm->gguf, "general.name", &name);
-	snprintf(i.name, sizeof(i.name), "%.*s", (int)(name.len < sizeof(i.name) ? name.len : sizeof(i.name) - 1), name.ptr);
+	snprintf(i.name, sizeof(i.name), "%.*s",
+		 (int)(name.len < sizeof(i.name) ? name.len : sizeof(i.name) - 1), name.ptr);
 	snprintf(i.architecture, sizeof(i.architecture), "%s", llm->arch->name);
 	memcpy(info, &i, size < sizeof(i) ? size : sizeof(i));
 	return 0;

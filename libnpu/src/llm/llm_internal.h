@@ -126,7 +126,8 @@ struct npu_llm {
 
 /* Shared words, written by one side each. */
 struct llm_io {
-	int32_t token;			/* decode: the host's first token, then the device's; prefill: the device's */
+	/* decode: the host's first token, then the device's; prefill: the device's */
+	int32_t token;
 	int32_t stop;			/* host: end the loop */
 	int32_t pad[14];
 	int32_t ring[LLM_RING + 16];	/* tokens of a loop; the host presets -1 */
@@ -148,7 +149,8 @@ int llm_load_weights(struct npu_llm *llm, const struct npu_llm_options *opt);
 int llm_load_steps(struct npu_llm *llm);
 
 /* The type that a weight of @type is kept in on the device; -ENOTSUP. */
-int llm_device_type(const struct npu_llm *llm, uint32_t type, uint64_t cols, enum npu_layout *layout);
+int llm_device_type(const struct npu_llm *llm, uint32_t type, uint64_t cols,
+		    enum npu_layout *layout);
 /* One row of @n elements of any supported file type to F32. */
 void llm_row_to_f32(uint32_t type, const void *src, uint64_t n, float *dst);
 bool llm_can_widen(uint32_t type);
@@ -170,7 +172,10 @@ struct llm_build {
 struct npu_shape llm_rows(const struct llm_build *b, uint32_t cols);
 struct npu_gtensor *llm_bind(struct llm_build *b, const char *name, const struct llm_weight *w);
 struct npu_gtensor *llm_vector(struct llm_build *b, const char *name, const struct llm_weight *w);
-/* x + attention(norm(x)); x + ffn(norm(x)): the two halves of a Transformer layer, each with its residual. */
+/*
+ * x + attention(norm(x)); x + ffn(norm(x)): the two halves of a Transformer layer, each with its
+ * residual.
+ */
 struct npu_gtensor *llm_block_attention(struct llm_build *b, uint32_t il, struct npu_gtensor *x);
 struct npu_gtensor *llm_block_swiglu(struct llm_build *b, uint32_t il, struct npu_gtensor *x);
 
@@ -182,10 +187,12 @@ void llm_program_free(struct llm_program *p);
 
 int llm_prefill(struct npu_llm *llm, uint32_t from, uint32_t to, bool logits);
 /*
- * Decode up to @n tokens greedily, beginning with history[length - 1] at position cached. @each is called with
- * each new token as it appears; non-zero stops. New tokens are appended to the history.
+ * Decode up to @n tokens greedily, beginning with history[length - 1] at position cached. @each
+ * is called with each new token as it appears; non-zero stops. New tokens are appended to the
+ * history.
  */
-int llm_decode(struct npu_llm *llm, uint32_t n, int32_t end, int (*each)(void *data, int32_t token), void *data);
+int llm_decode(struct npu_llm *llm, uint32_t n, int32_t end, int (*each)(void *data, int32_t token),
+	       void *data);
 /* Compute the pending last token alone; its logits are there afterwards. */
 int llm_step(struct npu_llm *llm);
 double llm_now(void);
@@ -207,7 +214,7 @@ struct llm_sampler {
 
 int llm_sampler_init(struct llm_sampler *s, uint32_t vocab, uint64_t seed);
 void llm_sampler_free(struct llm_sampler *s);
-int32_t llm_sample(struct llm_sampler *s, const float *logits, const struct npu_llm_params *p, const int32_t *history,
-		   uint32_t length);
+int32_t llm_sample(struct llm_sampler *s, const float *logits, const struct npu_llm_params *p,
+		   const int32_t *history, uint32_t length);
 
 #endif /* NPU_LLM_INTERNAL_H */

@@ -15,11 +15,12 @@
 
 #include "llm_internal.h"
 
-#define SCORE_ROWS	64u	/* per run of the scoring program: its logits are rows x vocab F32 */
+#define SCORE_ROWS 64u /* per run of the scoring program: its logits are rows x vocab F32 */
 
 /* ---- Pieces ----------------------------------------------------------------------------- */
 
-static struct npu_gtensor *io_state(struct llm_build *b, const char *name, uint32_t n, size_t offset)
+static struct npu_gtensor *io_state(struct llm_build *b, const char *name, uint32_t n,
+				    size_t offset)
 {
 	struct npu_bound bound = {
 		.name = name,
@@ -67,7 +68,8 @@ static struct npu_gtensor *tokens_input(struct llm_build *b)
 static struct npu_gtensor *embed(struct llm_build *b, struct npu_gtensor *tokens)
 {
 	npu_graph_scope(b->g, "embd");
-	return npu_graph_gather(b->g, llm_bind(b, "token_embd", &b->llm->embd), tokens, NPU_TYPE_F32);
+	return npu_graph_gather(b->g, llm_bind(b, "token_embd", &b->llm->embd), tokens,
+				NPU_TYPE_F32);
 }
 
 static struct npu_gtensor *layers(struct llm_build *b, struct npu_gtensor *x)
@@ -87,11 +89,16 @@ static struct npu_gtensor *layers(struct llm_build *b, struct npu_gtensor *x)
 /* Hidden states {C, M} -> logits {V, M}. */
 static struct npu_gtensor *head(struct llm_build *b, struct npu_gtensor *x)
 {
-	x = npu_graph_rms_norm(b->g, x, llm_vector(b, "output_norm", &b->llm->out_norm), b->llm->hp.rms_eps, NPU_TYPE_F32);
-	return npu_graph_matmul(b->g, x, llm_bind(b, "output", &b->llm->output), NULL, NPU_TYPE_F32);
+	x = npu_graph_rms_norm(b->g, x, llm_vector(b, "output_norm", &b->llm->out_norm),
+			       b->llm->hp.rms_eps, NPU_TYPE_F32);
+	return npu_graph_matmul(b->g, x, llm_bind(b, "output", &b->llm->output), NULL,
+				NPU_TYPE_F32);
 }
 
-/* Logits of one row to where the host reads them, and their argmax to the token word, which is returned. */
+/*
+ * Logits of one row to where the host reads them, and their argmax to the token word, which is
+ * returned.
+ */
 static struct npu_gtensor *publish(struct llm_build *b, struct npu_gtensor *logits)
 {
 	struct npu_gtensor *token = io_state(b, "token", 1, offsetof(struct llm_io, token));
@@ -127,8 +134,8 @@ static void record_prefill(struct llm_build *b)
 }
 
 /*
- * Arguments: pos, count, end token. Each round takes the token word, leaves its successor there and in the ring. The
- * loop ends early at the end token or when the host has set the stop word.
+ * Arguments: pos, count, end token. Each round takes the token word, leaves its successor there
+ * and in the ring. The loop ends early at the end token or when the host has set the stop word.
  */
 static void record_decode(struct llm_build *b)
 {
@@ -149,7 +156,8 @@ static void record_decode(struct llm_build *b)
 	ring = io_state(b, "ring", LLM_RING + 1, offsetof(struct llm_io, ring));
 
 	npu_graph_loop_begin(b->g, npu_scaled(count, 1));
-	b->kv = npu_graph_let(b->g, "kv", (struct npu_affine){ .imm = 1, .a = b->pos, .sa = 1 }, b->llm->context);
+	b->kv = npu_graph_let(b->g, "kv", (struct npu_affine){ .imm = 1, .a = b->pos, .sa = 1 },
+			      b->llm->context);
 	publish(b, head(b, layers(b, embed(b, token))));
 	here = npu_graph_view(b->g, ring, npu_shape4(1, 1, 1, 1), nb, npu_scaled(step, 4));
 	npu_graph_load(b->g, got, token);
@@ -177,8 +185,8 @@ static void record_score(struct llm_build *b)
 	npu_graph_output(b->g, "logits", head(b, layers(b, x)));
 }
 
-static int build(struct npu_llm *llm, const char *name, void (*record)(struct llm_build *b), uint32_t max_rows,
-		 struct llm_program *out)
+static int build(struct npu_llm *llm, const char *name, void (*record)(struct llm_build *b),
+		 uint32_t max_rows, struct llm_program *out)
 {
 	struct npu_compile_options opt = { .size = sizeof(opt) };
 	struct llm_build b = { .llm = llm, .max_rows = max_rows };
@@ -196,7 +204,8 @@ static int build(struct npu_llm *llm, const char *name, void (*record)(struct ll
 		ret = npu_graph_compile(b.g, llm->vm, &opt, &out->p);
 	}
 	if (ret)
-		llm_fail(llm, ret, "the %s program cannot be built: %s", name, npu_graph_error(b.g));
+		llm_fail(llm, ret, "the %s program cannot be built: %s", name,
+			 npu_graph_error(b.g));
 	npu_graph_destroy(b.g);
 	if (ret)
 		return ret;

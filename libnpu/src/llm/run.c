@@ -39,7 +39,8 @@ static int revive_queue(struct npu_llm *llm)
 }
 
 /* The device's text, and which operation of the model it was. */
-static int fail_program(struct npu_llm *llm, const struct llm_program *prog, int code, const char *what)
+static int fail_program(struct npu_llm *llm, const struct llm_program *prog, int code,
+			const char *what)
 {
 	struct npu_queue_status st = { 0 };
 	char op[64], text[128];
@@ -52,7 +53,8 @@ static int fail_program(struct npu_llm *llm, const struct llm_program *prog, int
 	return llm_fail_device(llm, code, text);
 }
 
-static int submit(struct npu_llm *llm, struct llm_program *prog, const uint64_t *args, uint32_t nargs)
+static int submit(struct npu_llm *llm, struct llm_program *prog, const uint64_t *args,
+		  uint32_t nargs)
 {
 	struct npu_point done = { llm->fence, llm->fence_value + 1 };
 	struct npu_submit s = {
@@ -77,7 +79,8 @@ static int submit(struct npu_llm *llm, struct llm_program *prog, const uint64_t 
  * Wait for the last submission. @look (may be NULL) is called now and then, and
  * once more after the end. Returns the job's fate.
  */
-static int finish(struct npu_llm *llm, struct llm_program *prog, void (*look)(void *data), void *data)
+static int finish(struct npu_llm *llm, struct llm_program *prog, void (*look)(void *data),
+		  void *data)
 {
 	int ret;
 
@@ -93,7 +96,10 @@ static int finish(struct npu_llm *llm, struct llm_program *prog, void (*look)(vo
 	return ret;
 }
 
-/* Submit and wait; a job that was lost through no fault of its own is given again: it computes the same bits. */
+/*
+ * Submit and wait; a job that was lost through no fault of its own is given again: it computes
+ * the same bits.
+ */
 static int run(struct npu_llm *llm, struct llm_program *prog, const uint64_t *args, uint32_t nargs)
 {
 	int ret, i;
@@ -113,7 +119,8 @@ static int run(struct npu_llm *llm, struct llm_program *prog, const uint64_t *ar
 static int read_logits(struct npu_llm *llm)
 {
 	struct llm_io *io = npu_buffer_map(llm->io);
-	int ret = npu_buffer_sync(llm->logits_buf, NPU_SYNC_FOR_CPU, 0, llm->hp.vocab * sizeof(float));
+	int ret = npu_buffer_sync(llm->logits_buf, NPU_SYNC_FOR_CPU, 0,
+				  llm->hp.vocab * sizeof(float));
 
 	if (!ret)
 		ret = npu_buffer_sync(llm->io, NPU_SYNC_FOR_CPU, 0, sizeof(*io));
@@ -129,7 +136,8 @@ static int read_logits(struct npu_llm *llm)
  * beyond the cache at full size begins earlier instead: what it computes again
  * has the same bits.
  */
-static int run_chunk(struct npu_llm *llm, struct llm_program *prog, uint32_t from, uint32_t to, bool logits)
+static int run_chunk(struct npu_llm *llm, struct llm_program *prog, uint32_t from, uint32_t to,
+		     bool logits)
 {
 	uint32_t rows = prog->tokens.ne[0], nargs = prog == &llm->prefill ? 3 : 2;
 	uint32_t start = from < llm->context - rows ? from : llm->context - rows;
@@ -163,11 +171,14 @@ static int check_tokens(struct npu_llm *llm, const int32_t *tokens, uint32_t n)
 	if (n == 0 || !tokens)
 		return llm_fail(llm, -EINVAL, "there are no tokens to compute; give a prompt");
 	if (n > llm->context)
-		return llm_fail(llm, -ENOSPC, "the prompt has %u tokens, the context %u; make it shorter, or the context larger", n,
-				llm->context);
+		return llm_fail(
+			llm, -ENOSPC,
+			"the prompt has %u tokens, the context %u; make it shorter, or the context larger",
+			n, llm->context);
 	for (i = 0; i < n; i++)
 		if (tokens[i] < 0 || (uint32_t)tokens[i] >= llm->hp.vocab)
-			return llm_fail(llm, -EINVAL, "token %u is %d, but there are %u tokens", i, tokens[i], llm->hp.vocab);
+			return llm_fail(llm, -EINVAL, "token %u is %d, but there are %u tokens", i,
+					tokens[i], llm->hp.vocab);
 	return 0;
 }
 
@@ -227,7 +238,8 @@ static double log_probability(const float *row, uint32_t vocab, int32_t token)
 	return (double)row[token] - max - log(sum);
 }
 
-int npu_llm_score(struct npu_llm *llm, const int32_t *tokens, uint32_t n, uint32_t from, double *sum)
+int npu_llm_score(struct npu_llm *llm, const int32_t *tokens, uint32_t n, uint32_t from,
+		  double *sum)
 {
 	uint32_t pos, end, rows, start, i;
 	int ret;
@@ -251,14 +263,16 @@ int npu_llm_score(struct npu_llm *llm, const int32_t *tokens, uint32_t n, uint32
 		for (i = pos; i < end; i++)
 			if (i + 1 >= from && i + 1 < n)
 				*sum += log_probability((const float *)llm->score.logits.data +
-							(uint64_t)(i - start) * llm->hp.vocab, llm->hp.vocab, tokens[i + 1]);
+								(uint64_t)(i - start) *
+									llm->hp.vocab,
+							llm->hp.vocab, tokens[i + 1]);
 	}
 	llm->length = n;
 	llm->cached = n;
 	return 0;
 }
 
-/* ---- Decoding ---------------------------------------------------------------------------------- */
+/* ---- Decoding -------------------------------------------------------------------- */
 
 /* Watches the ring of a device loop. */
 struct watch {
@@ -289,7 +303,8 @@ static void look(void *data)
 	}
 	if (w->stop || atomic_load(&w->llm->cancel)) {
 		__atomic_store_n(&w->io->stop, 1, __ATOMIC_RELEASE);
-		npu_buffer_sync(w->llm->io, NPU_SYNC_FOR_DEVICE, offsetof(struct llm_io, stop), sizeof(w->io->stop));
+		npu_buffer_sync(w->llm->io, NPU_SYNC_FOR_DEVICE, offsetof(struct llm_io, stop),
+				sizeof(w->io->stop));
 	}
 }
 
@@ -305,10 +320,13 @@ static int start_loop(struct npu_llm *llm, struct llm_io *io, int32_t token)
  * After an error the tokens that were seen stay in the history; the cache is
  * believed as far as it was before.
  */
-int llm_decode(struct npu_llm *llm, uint32_t n, int32_t end, int (*each)(void *data, int32_t token), void *data)
+int llm_decode(struct npu_llm *llm, uint32_t n, int32_t end, int (*each)(void *data, int32_t token),
+	       void *data)
 {
 	uint64_t args[3] = { llm->cached, n, end < 0 ? UINT64_MAX : (uint64_t)end };
-	struct watch w = { .llm = llm, .io = npu_buffer_map(llm->io), .n = n, .each = each, .data = data };
+	struct watch w = {
+		.llm = llm, .io = npu_buffer_map(llm->io), .n = n, .each = each, .data = data
+	};
 	double t = llm_now();
 	int ret = 0, i;
 

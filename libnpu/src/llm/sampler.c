@@ -83,7 +83,8 @@ static void select_best(struct llm_candidate *c, uint32_t n, uint32_t k)
 	qsort(c, k, sizeof(*c), compare);
 }
 
-static void penalise(struct llm_sampler *s, const struct npu_llm_params *p, const int32_t *history, uint32_t length)
+static void penalise(struct llm_sampler *s, const struct npu_llm_params *p, const int32_t *history,
+		     uint32_t length)
 {
 	uint32_t i, from = length > p->repeat_last ? length - p->repeat_last : 0;
 
@@ -94,8 +95,9 @@ static void penalise(struct llm_sampler *s, const struct npu_llm_params *p, cons
 		s->seen[history[i]] = 1;
 	for (i = 0; i < s->vocab; i++)
 		if (s->seen[i])
-			s->cand[i].logit = s->cand[i].logit > 0 ? s->cand[i].logit / p->repeat_penalty :
-								  s->cand[i].logit * p->repeat_penalty;
+			s->cand[i].logit = s->cand[i].logit > 0
+						   ? s->cand[i].logit / p->repeat_penalty
+						   : s->cand[i].logit * p->repeat_penalty;
 }
 
 /* Probabilities of the first @n candidates; best first. */
@@ -133,15 +135,16 @@ static uint32_t cut_min_p(const struct llm_candidate *c, uint32_t n, double p)
 	return i;
 }
 
-int32_t llm_sample(struct llm_sampler *s, const float *logits, const struct npu_llm_params *p, const int32_t *history,
-		   uint32_t length)
+int32_t llm_sample(struct llm_sampler *s, const float *logits, const struct npu_llm_params *p,
+		   const int32_t *history, uint32_t length)
 {
 	struct llm_candidate *c = s->cand;
 	uint32_t i, n = s->vocab;
 	double u, sum = 0;
 
 	for (i = 0; i < s->vocab; i++)
-		c[i] = (struct llm_candidate){ (int32_t)i, isnan(logits[i]) ? -INFINITY : logits[i], 0 };
+		c[i] = (struct llm_candidate){ (int32_t)i, isnan(logits[i]) ? -INFINITY : logits[i],
+					       0 };
 	penalise(s, p, history, length);
 	if (p->temperature <= 0)
 		n = 1;

@@ -114,7 +114,9 @@ static void add_symbol(struct merger *m, const char *s, uint32_t len, int32_t id
 {
 	struct symbol *sym = &m->sym[m->n];
 
-	*sym = (struct symbol){ .s = s, .len = len, .id = id, .prev = (int32_t)m->n - 1, .next = -1 };
+	*sym = (struct symbol){
+		.s = s, .len = len, .id = id, .prev = (int32_t)m->n - 1, .next = -1
+	};
 	if (m->n)
 		sym[-1].next = (int32_t)m->n;
 	m->n++;
@@ -151,7 +153,9 @@ static int add_bytes(const struct npu_tokenizer *t, const struct symbol *s, stru
 
 	for (i = 0; i < s->len; i++)
 		if (t->byte[(uint8_t)s->s[i]] < 0)
-			return t->role[NPU_TOKEN_UNK] < 0 ? 0 : tok_list_add(out, t->role[NPU_TOKEN_UNK]);
+			return t->role[NPU_TOKEN_UNK] < 0
+				       ? 0
+				       : tok_list_add(out, t->role[NPU_TOKEN_UNK]);
 	for (i = 0; i < s->len && !ret; i++)
 		ret = tok_list_add(out, t->byte[(uint8_t)s->s[i]]);
 	return ret;

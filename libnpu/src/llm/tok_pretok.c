@@ -60,7 +60,10 @@ static size_t contraction(const struct text *t, bool any_case)
 	return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-/* White space: all of it at the end, else all but its last character, which goes with the next word. */
+/*
+ * White space: all of it at the end, else all but its last character, which goes with the next
+ * word.
+ */
 static size_t space(const struct text *t)
 {
 	size_t pos = 0, last = 0;

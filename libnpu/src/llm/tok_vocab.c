@@ -57,7 +57,8 @@ static bool same_text(const struct npu_tokenizer *t, uint32_t id, const char *s,
 }
 
 /* The slot that holds the text, or the free one where it would go. */
-static struct tok_slot *text_slot(const struct npu_tokenizer *t, const char *s, size_t len, uint64_t hash)
+static struct tok_slot *text_slot(const struct npu_tokenizer *t, const char *s, size_t len,
+				  uint64_t hash)
 {
 	const struct tok_map *m = &t->by_text;
 	uint64_t i;

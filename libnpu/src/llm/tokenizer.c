@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Tokenizer: reads and checks the metadata, cuts out special tokens, hands the rest to tok_merge.c. */
+/*
+ * Tokenizer: reads and checks the metadata, cuts out special tokens, hands the rest to
+ * tok_merge.c.
+ */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -46,8 +49,11 @@ static int load_texts(struct loader *l)
 	const uint8_t *pos = NULL;
 	uint32_t i;
 
-	if (!kv || !kv->is_array || kv->type != NPU_GGUF_STRING || kv->count == 0 || kv->count > TOK_MAX_VOCAB)
-		return tok_fail(l, -EBADMSG, "tokenizer.ggml.tokens is missing, or no list of 1 to %u texts", TOK_MAX_VOCAB);
+	if (!kv || !kv->is_array || kv->type != NPU_GGUF_STRING || kv->count == 0 ||
+	    kv->count > TOK_MAX_VOCAB)
+		return tok_fail(l, -EBADMSG,
+				"tokenizer.ggml.tokens is missing, or no list of 1 to %u texts",
+				TOK_MAX_VOCAB);
 	t->n = (uint32_t)kv->count;
 	t->text = calloc(t->n, sizeof(*t->text));
 	t->type = malloc(t->n);
@@ -70,11 +76,13 @@ static int load_types(struct loader *l)
 	if (!kv)
 		return 0;
 	if (!kv->is_array || kv->count != t->n)
-		return tok_fail(l, -EBADMSG, "tokenizer.ggml.token_type has %llu entries for %u tokens",
+		return tok_fail(l, -EBADMSG,
+				"tokenizer.ggml.token_type has %llu entries for %u tokens",
 				(unsigned long long)kv->count, t->n);
 	for (i = 0; i < t->n; i++) {
 		if (npu_gguf_kv_int(kv, i, &v) || v < 0 || v > NPU_TOKEN_BYTE)
-			return tok_fail(l, -EBADMSG, "tokenizer.ggml.token_type: token %u has no known type", i);
+			return tok_fail(l, -EBADMSG,
+					"tokenizer.ggml.token_type: token %u has no known type", i);
 		t->type[i] = (uint8_t)v;
 	}
 	return 0;
@@ -95,13 +103,17 @@ static int load_scores(struct loader *l)
 	uint32_t i;
 
 	if (!kv || !kv->is_array || kv->count != t->n)
-		return tok_fail(l, -EBADMSG, "tokenizer.ggml.scores is missing or has another length than the %u tokens", t->n);
+		return tok_fail(
+			l, -EBADMSG,
+			"tokenizer.ggml.scores is missing or has another length than the %u tokens",
+			t->n);
 	t->score = malloc(t->n * sizeof(*t->score));
 	if (!t->score)
 		return no_memory(l);
 	for (i = 0; i < t->n; i++) {
 		if (npu_gguf_kv_float(kv, i, &v) || isnan(v))
-			return tok_fail(l, -EBADMSG, "tokenizer.ggml.scores: entry %u is not a number", i);
+			return tok_fail(l, -EBADMSG,
+					"tokenizer.ggml.scores: entry %u is not a number", i);
 		t->score[i] = (float)v;
 	}
 	return 0;
@@ -172,7 +184,8 @@ int tok_char_to_byte(uint32_t cp)
 }
 
 /* "left right" -> a rule, when all three are tokens. */
-static bool parse_rule(const struct npu_tokenizer *t, const struct npu_gguf_str *s, struct tok_rule *r)
+static bool parse_rule(const struct npu_tokenizer *t, const struct npu_gguf_str *s,
+		       struct tok_rule *r)
 {
 	const char *space;
 	char joined[1024];
@@ -200,7 +213,8 @@ static int load_merges(struct loader *l)
 	struct npu_gguf_str s;
 
 	if (!kv || !kv->is_array || kv->type != NPU_GGUF_STRING || kv->count > TOK_MAX_VOCAB)
-		return tok_fail(l, -EBADMSG, "tokenizer.ggml.merges is missing, or no list of texts");
+		return tok_fail(l, -EBADMSG,
+				"tokenizer.ggml.merges is missing, or no list of texts");
 	t->rules = malloc((kv->count ? kv->count : 1) * sizeof(*t->rules));
 	if (!t->rules || tok_map_init(&t->by_pair, kv->count))
 		return no_memory(l);
@@ -236,15 +250,18 @@ static int load_pre(struct loader *l)
 
 	npu_gguf_get_str(l->t->g, "tokenizer.ggml.pre", &name);
 	for (i = 0; i < sizeof(pre_tokenizers) / sizeof(pre_tokenizers[0]); i++) {
-		if (strlen(pre_tokenizers[i].name) != name.len || memcmp(pre_tokenizers[i].name, name.ptr, name.len))
+		if (strlen(pre_tokenizers[i].name) != name.len ||
+		    memcmp(pre_tokenizers[i].name, name.ptr, name.len))
 			continue;
 		l->t->pre = pre_tokenizers[i].pre;
 		l->t->whole_words = pre_tokenizers[i].whole_words;
 		l->t->add_bos = pre_tokenizers[i].add_bos;
 		return 0;
 	}
-	return tok_fail(l, -ENOTSUP, "pre-tokenizer '%.*s' is not supported (gpt-2, llama-bpe, qwen2 and smollm are)",
-			(int)(name.len < 64 ? name.len : 64), name.ptr);
+	return tok_fail(
+		l, -ENOTSUP,
+		"pre-tokenizer '%.*s' is not supported (gpt-2, llama-bpe, qwen2 and smollm are)",
+		(int)(name.len < 64 ? name.len : 64), name.ptr);
 }
 
 static int load_bpe(struct loader *l)
@@ -287,7 +304,8 @@ static int load_role(struct loader *l, const char *key, enum npu_token_role role
 
 /* Tokens that end a turn, by their usual texts, where the file does not say. */
 static const char *const end_texts[] = {
-	"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<|end_of_text|>",
+	"<|im_end|>", "<|eot_id|>",    "<|eom_id|>",	  "<|endoftext|>",
+	"<|end|>",    "<end_of_turn>", "<|end_of_text|>",
 };
 
 static bool is_end_text(const struct npu_gguf_str *s)
@@ -338,7 +356,8 @@ static int load_special(struct loader *l)
 	uint32_t i, n = 0;
 
 	for (i = 0; i < t->n; i++)
-		n += t->text[i].len && (t->type[i] == NPU_TOKEN_CONTROL || t->type[i] == NPU_TOKEN_USER_DEFINED);
+		n += t->text[i].len &&
+		     (t->type[i] == NPU_TOKEN_CONTROL || t->type[i] == NPU_TOKEN_USER_DEFINED);
 	s = malloc((n + 1) * sizeof(*s));
 	t->special = malloc((n + 1) * sizeof(*t->special));
 	if (!s || !t->special) {
@@ -346,7 +365,8 @@ static int load_special(struct loader *l)
 		return no_memory(l);
 	}
 	for (i = 0; i < t->n; i++)
-		if (t->text[i].len && (t->type[i] == NPU_TOKEN_CONTROL || t->type[i] == NPU_TOKEN_USER_DEFINED))
+		if (t->text[i].len &&
+		    (t->type[i] == NPU_TOKEN_CONTROL || t->type[i] == NPU_TOKEN_USER_DEFINED))
 			s[t->n_special++] = (struct special){ t->text[i].len, (int32_t)i };
 	qsort(s, n, sizeof(*s), compare_special);
 	for (i = 0; i < n; i++) {
@@ -364,7 +384,8 @@ static int load_model(struct loader *l)
 	struct npu_gguf_str model;
 
 	if (npu_gguf_get_str(l->t->g, "tokenizer.ggml.model", &model))
-		return tok_fail(l, -EBADMSG, "the file has no tokenizer (tokenizer.ggml.model is missing)");
+		return tok_fail(l, -EBADMSG,
+				"the file has no tokenizer (tokenizer.ggml.model is missing)");
 	if (model.len == 5 && !memcmp(model.ptr, "llama", 5)) {
 		l->t->spm = l->t->add_bos = l->t->space_prefix = true;
 		return 0;
@@ -375,7 +396,8 @@ static int load_model(struct loader *l)
 			(int)(model.len < 64 ? model.len : 64), model.ptr);
 }
 
-int npu_tokenizer_create(const struct npu_gguf *g, struct npu_tokenizer **out, char *err, size_t err_size)
+int npu_tokenizer_create(const struct npu_gguf *g, struct npu_tokenizer **out, char *err,
+			 size_t err_size)
 {
 	struct loader l = { .err = err, .err_size = err_size };
 	int ret;
@@ -389,7 +411,8 @@ int npu_tokenizer_create(const struct npu_gguf *g, struct npu_tokenizer **out, c
 	l.t->g = g;
 	memset(l.t->byte, 0xff, sizeof(l.t->byte));
 	if ((ret = load_model(&l)) || (ret = load_texts(&l)) || (ret = load_types(&l)) ||
-	    (ret = l.t->spm ? load_spm(&l) : load_bpe(&l)) || (ret = load_roles(&l)) || (ret = load_special(&l))) {
+	    (ret = l.t->spm ? load_spm(&l) : load_bpe(&l)) || (ret = load_roles(&l)) ||
+	    (ret = load_special(&l))) {
 		npu_tokenizer_destroy(l.t);
 		return ret;
 	}
@@ -443,7 +466,8 @@ int32_t npu_tokenizer_find(const struct npu_tokenizer *t, const char *text, size
 
 	/* Control tokens are not in the table of texts. */
 	for (i = 0; id < 0 && i < t->n_special; i++)
-		if (t->text[t->special[i]].len == len && !memcmp(t->text[t->special[i]].ptr, text, len))
+		if (t->text[t->special[i]].len == len &&
+		    !memcmp(t->text[t->special[i]].ptr, text, len))
 			id = t->special[i];
 	return id;
 }
@@ -481,7 +505,8 @@ static int32_t special_at(const struct npu_tokenizer *t, const char *s, size_t l
 }
 
 /* SPM: spaces become U+2581, with one in front if asked. */
-static int encode_escaped(const struct npu_tokenizer *t, const char *s, size_t len, bool prefix, struct tok_list *out)
+static int encode_escaped(const struct npu_tokenizer *t, const char *s, size_t len, bool prefix,
+			  struct tok_list *out)
 {
 	size_t i, n = 0;
 	char *buf;
@@ -507,7 +532,8 @@ static int encode_escaped(const struct npu_tokenizer *t, const char *s, size_t l
 	return ret;
 }
 
-static int encode_plain(const struct npu_tokenizer *t, const char *s, size_t len, bool prefix, struct tok_list *out)
+static int encode_plain(const struct npu_tokenizer *t, const char *s, size_t len, bool prefix,
+			struct tok_list *out)
 {
 	if (!len)
 		return 0;
@@ -516,7 +542,8 @@ static int encode_plain(const struct npu_tokenizer *t, const char *s, size_t len
 	return tok_encode_bpe(t, s, len, out);
 }
 
-static int encode(const struct npu_tokenizer *t, const char *s, size_t len, unsigned int flags, struct tok_list *out)
+static int encode(const struct npu_tokenizer *t, const char *s, size_t len, unsigned int flags,
+		  struct tok_list *out)
 {
 	bool prefix = !(flags & NPU_ENCODE_CONTINUE);
 	size_t start = 0, pos = 0;
@@ -545,8 +572,8 @@ static int encode(const struct npu_tokenizer *t, const char *s, size_t len, unsi
 	return ret;
 }
 
-int64_t npu_tokenizer_encode(const struct npu_tokenizer *t, const char *text, size_t len, unsigned int flags,
-			     int32_t *tokens, size_t max)
+int64_t npu_tokenizer_encode(const struct npu_tokenizer *t, const char *text, size_t len,
+			     unsigned int flags, int32_t *tokens, size_t max)
 {
 	struct tok_list list = { 0 };
 	int64_t ret;

@@ -8,7 +8,10 @@ struct code_range {
 
 #include "unicode_table.h"
 
-/* Length of a sequence by its first byte, and the allowed range of the second (no overlong forms, no surrogates). */
+/*
+ * Length of a sequence by its first byte, and the allowed range of the second (no overlong forms,
+ * no surrogates).
+ */
 static uint32_t sequence(uint8_t b, uint8_t *lo, uint8_t *hi)
 {
 	*lo = 0x80;

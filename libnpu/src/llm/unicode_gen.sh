@@ -17,7 +17,7 @@ ranges() {
 		return v
 	}
 	function put(a, b) {
-		printf "%s{ 0x%04x, 0x%04x },", (n % 5 ? " " : "\n\t"), a, b
+		printf "%s{ 0x%04x, 0x%04x },", (n % 4 ? " " : "\n\t"), a, b
 		n++
 	}
 	function add(a, b) {
@@ -50,7 +50,7 @@ spaces() {
 		split($1, r, "[.][.]")
 		if (r[2] == "")
 			r[2] = r[1]
-		printf "%s{ 0x%s, 0x%s },", (n++ % 5 ? " " : "\n\t"), tolower(r[1]), tolower(r[2])
+		printf "%s{ 0x%s, 0x%s },", (n++ % 4 ? " " : "\n\t"), tolower(r[1]), tolower(r[2])
 	}
 	END { print "\n};" }
 	' "$dir/PropList.txt"

@@ -28,7 +28,8 @@ struct planner {
 
 /* ---- Finding ------------------------------------------------------------------------- */
 
-static const struct npu_gguf_tensor *find(struct planner *p, int layer, const char *name, char *full, size_t size)
+static const struct npu_gguf_tensor *find(struct planner *p, int layer, const char *name,
+					  char *full, size_t size)
 {
 	if (layer < 0)
 		snprintf(full, size, "%s", name);
@@ -38,19 +39,23 @@ static const struct npu_gguf_tensor *find(struct planner *p, int layer, const ch
 }
 
 /* The tensor, checked to be @cols x @rows; NULL with an error otherwise. */
-static const struct npu_gguf_tensor *need(struct planner *p, int layer, const char *name, uint64_t cols, uint64_t rows)
+static const struct npu_gguf_tensor *need(struct planner *p, int layer, const char *name,
+					  uint64_t cols, uint64_t rows)
 {
 	const struct npu_gguf_tensor *t;
 	char full[96];
 
 	t = find(p, layer, name, full, sizeof(full));
 	if (!t) {
-		llm_fail(p->llm, -EBADMSG, "the tensor '%s' is missing: not a whole %s model", full, p->llm->arch->name);
+		llm_fail(p->llm, -EBADMSG, "the tensor '%s' is missing: not a whole %s model", full,
+			 p->llm->arch->name);
 		return NULL;
 	}
 	if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != 1 || t->ne[3] != 1) {
-		llm_fail(p->llm, -EBADMSG, "tensor '%s' is %llu x %llu, the metadata say %llu x %llu", full,
-			 (unsigned long long)t->ne[0], (unsigned long long)(t->ne[1] * t->ne[2] * t->ne[3]),
+		llm_fail(p->llm, -EBADMSG,
+			 "tensor '%s' is %llu x %llu, the metadata say %llu x %llu", full,
+			 (unsigned long long)t->ne[0],
+			 (unsigned long long)(t->ne[1] * t->ne[2] * t->ne[3]),
 			 (unsigned long long)cols, (unsigned long long)rows);
 		return NULL;
 	}
@@ -83,8 +88,10 @@ static int plan_matrix(struct planner *p, struct llm_weight *w)
 	int dtype = llm_device_type(p->llm, type, w->cols, &w->layout);
 
 	if (dtype < 0)
-		return llm_fail(p->llm, dtype, "tensor '%s' has type %s, which neither the device nor the converter knows; use a Q8_0, Q4_0, Q4_K, Q6_K or F16 file",
-				w->part[0]->name, npu_gguf_type_info(type)->name);
+		return llm_fail(
+			p->llm, dtype,
+			"tensor '%s' has type %s, which neither the device nor the converter knows; use a Q8_0, Q4_0, Q4_K, Q6_K or F16 file",
+			w->part[0]->name, npu_gguf_type_info(type)->name);
 	w->type = (enum npu_type)dtype;
 	w->bytes = w->layout == NPU_LAYOUT_TILE16 ? npu_tile16_bytes(w->type, w->cols, w->rows) :
 						    npu_type_row_bytes(w->type, w->cols) * w->rows;
@@ -95,7 +102,8 @@ static int plan_matrix(struct planner *p, struct llm_weight *w)
 	return 0;
 }
 
-static int matrix(struct planner *p, int layer, const char *name, uint32_t cols, uint32_t rows, struct llm_weight *w)
+static int matrix(struct planner *p, int layer, const char *name, uint32_t cols, uint32_t rows,
+		  struct llm_weight *w)
 {
 	w->part[0] = need(p, layer, name, cols, rows);
 	if (!w->part[0])
@@ -117,8 +125,8 @@ struct part {
  * does their work, where types agree and tiles are full; else each alone. The
  * bits are the same.
  */
-static int joined(struct planner *p, int layer, uint32_t cols, const struct part *part, uint32_t parts,
-		  struct llm_weight *w)
+static int joined(struct planner *p, int layer, uint32_t cols, const struct part *part,
+		  uint32_t parts, struct llm_weight *w)
 {
 	bool join = true;
 	uint32_t i;
@@ -130,7 +138,8 @@ static int joined(struct planner *p, int layer, uint32_t cols, const struct part
 		if (!w->part[i])
 			return -EBADMSG;
 		w->rows += part[i].rows;
-		join = join && w->part[i]->type == w->part[0]->type && part[i].rows % TILE_ROWS == 0;
+		join = join && w->part[i]->type == w->part[0]->type &&
+		       part[i].rows % TILE_ROWS == 0;
 	}
 	w->cols = cols;
 	w->parts = parts;
@@ -146,7 +155,8 @@ static int joined(struct planner *p, int layer, uint32_t cols, const struct part
 }
 
 /* Vectors joined into one F32 vector. */
-static int vector(struct planner *p, int layer, const struct part *part, uint32_t parts, struct llm_weight *w)
+static int vector(struct planner *p, int layer, const struct part *part, uint32_t parts,
+		  struct llm_weight *w)
 {
 	uint32_t i;
 
@@ -161,7 +171,8 @@ static int vector(struct planner *p, int layer, const struct part *part, uint32_
 		if (!w->part[i])
 			return -EBADMSG;
 		if (!llm_can_widen(w->part[i]->type))
-			return llm_fail(p->llm, -ENOTSUP, "tensor '%s' has the unsupported type %s", w->part[i]->name,
+			return llm_fail(p->llm, -ENOTSUP, "tensor '%s' has the unsupported type %s",
+					w->part[i]->name,
 					npu_gguf_type_info(w->part[i]->type)->name);
 		w->cols += part[i].rows;
 	}
@@ -170,7 +181,8 @@ static int vector(struct planner *p, int layer, const struct part *part, uint32_
 	return 0;
 }
 
-static int one_vector(struct planner *p, int layer, const char *name, uint32_t n, struct llm_weight *w)
+static int one_vector(struct planner *p, int layer, const char *name, uint32_t n,
+		      struct llm_weight *w)
 {
 	return vector(p, layer, &(struct part){ name, n, NULL }, 1, w);
 }
@@ -180,10 +192,14 @@ static int plan_attention(struct planner *p, int il, struct llm_layer *l)
 	const struct llm_hparams *hp = &p->llm->hp;
 	uint32_t nq = hp->heads * hp->head_dim, nkv = hp->kv_heads * hp->head_dim;
 	const struct part qkv[] = {
-		{ "attn_q.weight", nq, &l->q }, { "attn_k.weight", nkv, &l->k }, { "attn_v.weight", nkv, &l->v },
+		{ "attn_q.weight", nq, &l->q },
+		{ "attn_k.weight", nkv, &l->k },
+		{ "attn_v.weight", nkv, &l->v },
 	};
 	const struct part bias[] = {
-		{ "attn_q.bias", nq, NULL }, { "attn_k.bias", nkv, NULL }, { "attn_v.bias", nkv, NULL },
+		{ "attn_q.bias", nq, NULL },
+		{ "attn_k.bias", nkv, NULL },
+		{ "attn_v.bias", nkv, NULL },
 	};
 	int ret;
 
@@ -225,7 +241,8 @@ static void say_conversions(struct planner *p)
 	for (i = 0; i < 64; i++) {
 		if (!p->converted[i] || !p->opt->notice)
 			continue;
-		snprintf(text, sizeof(text), "%llu %s tensors are converted to %s, which the device computes with",
+		snprintf(text, sizeof(text),
+			 "%llu %s tensors are converted to %s, which the device computes with",
 			 (unsigned long long)p->converted[i], npu_gguf_type_info(i)->name,
 			 npu_gguf_type_info((uint32_t)p->converted_to[i])->name);
 		p->opt->notice(p->opt->data, text);
@@ -304,7 +321,8 @@ static int add_work(struct copier *c, const struct llm_weight *w)
 				c->room = room;
 			}
 			c->work[c->n++] = (struct work){ w, w->part[i], first,
-							 rows - first < step ? rows - first : step, at + first };
+							 rows - first < step ? rows - first : step,
+							 at + first };
 		}
 		at += w->vector ? w->part[i]->ne[0] : rows;
 	}
@@ -314,19 +332,22 @@ static int add_work(struct copier *c, const struct llm_weight *w)
 /* Vectors: @at counts elements. */
 static void copy_vector(struct copier *c, const struct work *k)
 {
-	llm_row_to_f32(k->t->type, k->t->data, k->t->ne[0], (float *)(c->dst + k->w->offset) + k->at);
+	llm_row_to_f32(k->t->type, k->t->data, k->t->ne[0],
+		       (float *)(c->dst + k->w->offset) + k->at);
 }
 
 /* Convert rows through F32 into @out, rows of the device's type. */
 static int convert_rows(const struct work *k, uint8_t *out)
 {
-	uint64_t r, n = k->w->cols, src_row = k->t->size / k->t->ne[1], dst_row = npu_type_row_bytes(k->w->type, n);
+	uint64_t r, n = k->w->cols, src_row = k->t->size / k->t->ne[1],
+		    dst_row = npu_type_row_bytes(k->w->type, n);
 	float *tmp = malloc(n * sizeof(*tmp));
 
 	if (!tmp)
 		return -ENOMEM;
 	for (r = 0; r < k->rows; r++) {
-		llm_row_to_f32(k->t->type, (const uint8_t *)k->t->data + (k->first + r) * src_row, n, tmp);
+		llm_row_to_f32(k->t->type, (const uint8_t *)k->t->data + (k->first + r) * src_row,
+			       n, tmp);
 		llm_row_from_f32(k->w->type, tmp, n, out + r * dst_row);
 	}
 	free(tmp);
@@ -354,11 +375,15 @@ static int copy_matrix(struct copier *c, const struct work *k)
 	return ret;
 }
 
-/* Whole pages of the mapped file that were copied: they need not stay in the process beside the copy. */
+/*
+ * Whole pages of the mapped file that were copied: they need not stay in the process beside the
+ * copy.
+ */
 static void drop_source(const uint8_t *src, uint64_t bytes)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t first = ((uintptr_t)src + page - 1) / page * page, end = ((uintptr_t)src + bytes) / page * page;
+	uintptr_t first = ((uintptr_t)src + page - 1) / page * page,
+		  end = ((uintptr_t)src + bytes) / page * page;
 
 	if (end > first)
 		madvise((void *)first, end - first, MADV_DONTNEED);
@@ -402,7 +427,8 @@ static void copy_and_report(struct copier *c)
 
 	while (!atomic_load(&c->error) && (i = atomic_fetch_add(&c->next, 1)) < c->n) {
 		ret = copy_one(c, i);
-		if (!ret && c->opt->progress && c->opt->progress(c->opt->data, atomic_load(&c->bytes), c->llm->weight_bytes))
+		if (!ret && c->opt->progress &&
+		    c->opt->progress(c->opt->data, atomic_load(&c->bytes), c->llm->weight_bytes))
 			ret = -ECANCELED;
 		if (ret)
 			atomic_store(&c->error, ret);
@@ -461,8 +487,10 @@ static int check_memory(struct npu_llm *llm)
 	fclose(f);
 	if (!kib || llm->weight_bytes / 1024 < kib)
 		return 0;
-	return llm_fail(llm, -ENOMEM, "the model needs %.1f GiB, but only %.1f GiB of memory are free; use a smaller model or a smaller weight type",
-			(double)llm->weight_bytes / (1u << 30), (double)kib / (1u << 20));
+	return llm_fail(
+		llm, -ENOMEM,
+		"the model needs %.1f GiB, but only %.1f GiB of memory are free; use a smaller model or a smaller weight type",
+		(double)llm->weight_bytes / (1u << 30), (double)kib / (1u << 20));
 }
 
 int llm_load_weights(struct npu_llm *llm, const struct npu_llm_options *opt)
