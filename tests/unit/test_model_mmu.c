@@ -497,6 +497,40 @@ static void test_scattered_gather(void **state)
 	bench_free(b);
 }
 
+/* Rows over two scattered pages each, with pages between them that are not mapped: each row is gathered by itself. */
+static void test_scattered_rows(void **state)
+{
+	enum { ROWS = 100 };
+	struct bench *b = bench_new(&sync_opt);
+	struct stream s = { .size = 0 };
+	struct npu_cmd_map p = {
+		.cmd = { .opcode = NPU_OP_UNARY, .signal = NPU_NO_TOKEN }, .kind = NPU_UNARY_SCALE, .p0 = 1.0f, .p1 = 1.0f,
+	};
+	uint64_t pages;
+
+	(void)state;
+	b->no_fd = true;
+	bench_queue(b, 0, 0, NPU_QC_MODE_KERNEL);
+	pages = bench_pages(b, 4 * ROWS);
+	for (unsigned int r = 0; r < ROWS; r++)
+		for (unsigned int i = 0; i < 2; i++)
+			bench_map(b, 0, VA + (3 * r + i) * PAGE, pages + (4 * r + 2 * (1 - i)) * PAGE, PAGE, 0);
+	p.src = (struct npu_tensor){
+		.addr = VA + PAGE / 2, .ne = { 1024, ROWS, 1, 1 }, .nb = { 4, 3 * PAGE }, .type = NPU_TYPE_F32,
+	};
+	p.dst = p.src;
+	s_put(&s, &p, sizeof(p), NULL, 0);
+	s_end(&s);
+	assert_true(q_wait(b, 0, q_submit(b, 0, &s)));
+	for (unsigned int r = 0; r < ROWS; r++) {
+		const float *first = bus(b, pages + (4 * r + 2) * PAGE), *second = bus(b, pages + 4 * r * PAGE);
+
+		assert_true(first[511] == 0.0f && first[512] == 1.0f && first[1023] == 1.0f);
+		assert_true(second[0] == 1.0f && second[511] == 1.0f && second[512] == 0.0f);
+	}
+	bench_free(b);
+}
+
 /* No mappings left: what is mapped stays, the rest is gathered; after a flush others may be mapped. */
 static void test_view_limit(void **state)
 {
@@ -633,6 +667,7 @@ int main(void)
 		cmocka_unit_test(test_lock_with_hung_queue),
 		cmocka_unit_test(test_scattered_view),
 		cmocka_unit_test(test_scattered_gather),
+		cmocka_unit_test(test_scattered_rows),
 		cmocka_unit_test(test_view_limit),
 		cmocka_unit_test(test_small_windows),
 		cmocka_unit_test(test_segment_end),

@@ -184,11 +184,9 @@ struct bounce {
 	uint8_t *buf, *old;	/* @old: contents before the command, for writes */
 };
 
-#define MAX_BOUNCES	64u
-
 struct bounces {
-	struct bounce list[MAX_BOUNCES];
-	unsigned int count;
+	struct bounce *list;	/* kept between commands */
+	unsigned int count, room;
 	uint8_t *arena;		/* kept between commands */
 	size_t arena_size, arena_used;
 	void **extra;		/* allocations beyond the arena, freed at command end */

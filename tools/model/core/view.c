@@ -266,8 +266,13 @@ static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, u
 		if (va >= e->va && va + len <= e->va + e->len && (!write || e->old))
 			return e->buf + (va - e->va);
 	}
-	if (b->count == MAX_BOUNCES)
-		goto full;
+	if (b->count == b->room) {
+		e = realloc(b->list, (b->room ? 2 * b->room : 16) * sizeof(*e));
+		if (!e)
+			goto full;
+		b->list = e;
+		b->room = b->room ? 2 * b->room : 16;
+	}
 	e = &b->list[b->count];
 	e->va = va;
 	e->len = len;
@@ -334,6 +339,7 @@ void bounces_fini(struct bounces *b)
 		free(b->extra[i]);
 	free(b->extra);
 	free(b->arena);
+	free(b->list);
 	memset(b, 0, sizeof(*b));
 }
 
