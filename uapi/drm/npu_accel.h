@@ -631,7 +631,7 @@ struct drm_npu_job {
 	__u32 budget_us;
 	/**
 	 * @syncs: in: struct drm_npu_sync_op: waits before it starts, signals when it has
-	 * ended. At most 1024.
+	 * ended. At most 1024, and 4096 in one SUBMIT.
 	 */
 	struct drm_npu_obj_array syncs;
 };
