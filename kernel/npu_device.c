@@ -187,6 +187,7 @@ int npu_device_reset(struct npu_device *npu)
 void npu_device_hw_start(struct npu_device *npu)
 {
 	npu_write(npu, NPU_POWER, 1);
+	WRITE_ONCE(npu->core_khz, npu_read(npu, NPU_CORE_KHZ));
 	npu_irq_enable(npu);
 }
 
@@ -259,6 +260,7 @@ int npu_device_counters_read(struct npu_device *npu, struct drm_npu_counters *ou
 		npu_device_counters_add(npu, out);
 		out->timer = npu_read64_counter(npu, NPU_TIMER_LO);
 		out->core_khz = npu_read(npu, NPU_CORE_KHZ);
+		WRITE_ONCE(npu->core_khz, out->core_khz);
 	}
 	mutex_unlock(&npu->counters.lock);
 

@@ -82,6 +82,9 @@ struct npu_device {
 	/** @supplies: Supplies of core and on-chip memory; NULL where there is none. */
 	struct regulator *supplies[NPU_SUPPLIES];
 
+	/** @core_khz: Core clock when last seen. */
+	u32 core_khz;
+
 	/** @powered: Supplies, clocks and resets are on. */
 	bool powered;
 

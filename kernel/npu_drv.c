@@ -575,6 +575,7 @@ static void npu_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 	drm_printf(p, "drm-engine-npu:\t%llu ns\n", active_ns);
 	drm_printf(p, "drm-cycles-npu:\t%llu\n", cycles);
 	drm_printf(p, "drm-maxfreq-npu:\t%llu Hz\n", npu->info.core_khz * 1000ull);
+	drm_printf(p, "drm-curfreq-npu:\t%llu Hz\n", READ_ONCE(npu->core_khz) * 1000ull);
 	drm_show_memory_stats(p, file);
 }
 

@@ -131,13 +131,12 @@ void npu_reset_end_queue(struct npu_sched *sched, struct npu_queue *queue, int i
 void npu_reset_hung_suspend(struct npu_sched *sched, struct npu_queue *queue, int id)
 {
 	struct npu_device *npu = sched->npu;
-	u32 status = npu_read(npu, NPU_QC(id) + NPU_QC_STATUS);
 	u32 state = DRM_NPU_QUEUE_TIMEOUT;
 	struct npu_fault_info fault = { };
 	int error = -ETIMEDOUT;
 
 	npu_fault_read(npu, id, &fault);
-	if (NPU_QSTATE(status) == NPU_QSTATE_FAULTED)
+	if (fault.fault)
 		state = npu_fault_state(&fault, &error);
 	npu_coredump_capture(npu, queue, id, state, &fault);
 	npu_reset_end_queue(sched, queue, id, state, error, &fault);

@@ -248,13 +248,11 @@ static void npu_sched_unbind(struct npu_sched *sched, int id)
 {
 	struct npu_queue *queue = sched->hwq[id];
 	struct npu_device *npu = sched->npu;
-	bool idle;
 	u32 status, cmd;
 
 	npu_sched_unpublish(sched, id);
 	trace_npu_queue_unbind(npu->drm.dev, queue->id, id);
 
-	idle = !npu_queue_busy(queue);
 	cmd = npu->info.features & NPU_FEAT_SUSPEND ? NPU_QCMD_SUSPEND : NPU_QCMD_RESET;
 	if (npu_hwq_command(npu, id, cmd, &status)) {
 		npu_reset_hung_suspend(sched, queue, id);
@@ -262,8 +260,8 @@ static void npu_sched_unbind(struct npu_sched *sched, int id)
 	}
 
 	npu_queue_complete(queue);
-	if (NPU_QSTATE(status) == NPU_QSTATE_FAULTED && !idle) {
-		/* It faulted before the command came. */
+	if (npu_read(npu, NPU_QC(id) + NPU_QC_FAULT)) {
+		/* It faulted before the command came: the record survives that. */
 		npu_reset_hung_suspend(sched, queue, id);
 		return;
 	}

@@ -22,14 +22,17 @@ struct pgtable_test {
 
 static int pgtable_setup(struct kunit *test, struct pgtable_test *t, u32 va_bits)
 {
+	npu_pt_stash_init(&t->stash);
+	return npu_pgtable_init(&t->pgt, test->priv, va_bits);
+}
+
+static int pgtable_init(struct kunit *test)
+{
 	struct device *dev = kunit_device_register(test, "npu-pgtable");
-	int ret;
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
-	ret = dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(48));
-	KUNIT_ASSERT_EQ(test, ret, 0);
-	npu_pt_stash_init(&t->stash);
-	return npu_pgtable_init(&t->pgt, dev, va_bits);
+	test->priv = dev;
+	return dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(48));
 }
 
 static void pgtable_teardown(struct pgtable_test *t)
@@ -289,6 +292,7 @@ static void pgtable_equals_io_pgtable(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(maps); i++) {
 		size_t page = maps[i].size >= SZ_2M ? SZ_2M : SZ_4K;
 
+		mapped = 0;
 		KUNIT_EXPECT_EQ(test, pgtable_map(&t, maps[i].va, maps[i].addr, maps[i].size,
 						  maps[i].prot), 0);
 		KUNIT_EXPECT_EQ(test, ops->map_pages(ops, maps[i].va, maps[i].addr, page,
@@ -329,6 +333,7 @@ static struct kunit_case pgtable_cases[] = {
 
 static struct kunit_suite pgtable_suite = {
 	.name = "npu_pgtable",
+	.init = pgtable_init,
 	.test_cases = pgtable_cases,
 };
 

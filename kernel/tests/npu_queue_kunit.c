@@ -136,7 +136,7 @@ static void queue_ring(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, npu_queue_busy(&t->queue));
 	}
 
-	KUNIT_EXPECT_EQ(test, t->queue.head, first + JOBS);
+	KUNIT_EXPECT_EQ(test, t->queue.head, (u32)(first + JOBS));
 	KUNIT_EXPECT_EQ(test, t->queue.active_ns, 10 * JOBS);
 	KUNIT_EXPECT_EQ(test, t->queue.done_seqno, JOBS);
 }
