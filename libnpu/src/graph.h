@@ -5,7 +5,6 @@
  *   graph.c	graphs, scalars, tensors, views
  *   graph_ops.c	operations: shape inference and checks; control
  *   plan.c	places of intermediate results (liveness)
- *   order.c	order of nodes, so that engines overlap
  *   split.c	commands of one operation, within the device's bounds
  *   token.c	scoreboard tokens
  *   compile.c	nodes to commands, and the whole
@@ -193,10 +192,6 @@ struct memory_plan {
 };
 
 int graph_plan(struct npu_graph *g, struct memory_plan *plan);
-
-/* ---- order.c ---------------------------------------------------------------------------- */
-
-int graph_order(struct npu_graph *g);
 
 /* ---- token.c ---------------------------------------------------------------------------- */
 

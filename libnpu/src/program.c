@@ -232,8 +232,6 @@ static int compile(struct npu_graph *g, struct npu_program *p, const struct npu_
 		return graph_fail(g, -EINVAL, "a %s has no end", g->blocks[g->current].loop ? "loop" : "skip");
 	err = hold_buffers(p, g);
 	if (!err)
-		err = graph_order(g);
-	if (!err)
 		err = graph_plan(g, &plan);
 	if (!err)
 		err = make_buffers(p, g, opt, &plan);

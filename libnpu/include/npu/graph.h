@@ -147,7 +147,7 @@ NPU_API struct npu_gtensor *npu_graph_weight(struct npu_graph *g, const struct n
 /* Data in a buffer that the program reads and writes and that survives it: KV cache, token rings. */
 NPU_API struct npu_gtensor *npu_graph_state(struct npu_graph *g, const struct npu_bound *b);
 /*
- * An input: memory of the program that the host fills (npu_program_map(), by name). Stays as it is between replays;
+ * An input: memory of the program that the host fills (npu_program_io(), by name). Stays as it is between replays;
  * operations may not write it.
  */
 NPU_API struct npu_gtensor *npu_graph_input(struct npu_graph *g, const char *name, enum npu_type type, struct npu_shape shape);

@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The npu command: exit statuses, help, what it prints. Argument: NPU.
+
+set -eu
+
+npu=$1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+status=0
+
+# expect STATUS TEXT COMMAND...: exit status, and a text in what it printed.
+expect() {
+	want=$1 text=$2 got=0
+	shift 2
+	"$@" >"$tmp/out" 2>&1 || got=$?
+	if [ $got != "$want" ] || ! grep -qF -- "$text" "$tmp/out"; then
+		echo "$*: status $got, wanted $want and \"$text\"; printed:" >&2
+		sed 's/^/  /' "$tmp/out" >&2
+		status=1
+	fi
+}
+
+expect 2 'usage: npu' "$npu"
+expect 0 'selftest' "$npu" --help
+expect 0 'npu 0.' "$npu" --version
+expect 2 'no command "frobnicate"' "$npu" frobnicate
+for command in info bench selftest dis run gguf; do
+	expect 0 'npu' "$npu" $command --help
+	expect 2 '' "$npu" $command --no-such-option
+done
+
+export NPU_DEVICE=soft
+expect 0 'MATMUL' "$npu" info
+expect 0 '"driver":"software"' "$npu" info --json
+expect 1 'no device of this name' "$npu" info -d nonsense
+expect 1 'accel99' "$npu" info -d /dev/accel/accel99
+expect 0 '9. a fault, contained   ok' "$npu" selftest
+expect 0 'job/s' "$npu" bench -t 0.02 latency
+expect 0 '"figures":[{"name":"copy 16 MiB"' "$npu" bench -t 0.02 --json copy
+expect 2 'no measurement' "$npu" bench frobnicate
+expect 2 'seconds' "$npu" bench -t -1
+
+# END, then half a packet.
+printf '\001\000\001\000\000\000\000\000\377\000\000\000\000\000\000\000' >"$tmp/stream"
+expect 0 '00001000  END' "$npu" dis -b 0x1000 "$tmp/stream"
+printf '\001\000\001\000\000\000\000\000' >>"$tmp/stream"
+expect 1 'no whole packet' "$npu" dis "$tmp/stream"
+expect 0 'END' "$npu" dis -n 16 "$tmp/stream"
+expect 1 'has 24 bytes' "$npu" dis -s 25 "$tmp/stream"
+expect 1 'nowhere' "$npu" dis "$tmp/nowhere"
+expect 2 'is no number' "$npu" dis -s x "$tmp/stream"
+exit $status
