@@ -34,13 +34,13 @@ struct npu_board;
  * @regs: its block of registers
  * @clk: clock gate
  * @domain: power domain
- * @inject_lock: held while the text of a request goes through the port
  */
 struct npu_board_line {
 	struct npu_board *board;
 	void __iomem *regs;
 	struct clk_hw clk;
 	struct generic_pm_domain domain;
+	/* @inject_lock: held while the text of a request goes through the port */
 	struct mutex inject_lock;
 };
 

@@ -40,7 +40,7 @@
 #define MAX_PAGES	128
 #define WORDS		(PAGE_SIZE / sizeof(u32))
 #define RING_LOG2	4
-#define VA_BASE		(1ull << 30)	/* first address that the page tables map */
+#define VA_BASE		BIT_ULL(30)	/* first address that the page tables map */
 #define WAIT_MS		3000
 #define RESET_WAIT_MS	1000
 
@@ -80,6 +80,7 @@ struct board_test {
 	void __iomem *regs;
 	struct clk *clk;
 	struct reset_control *reset;
+	/* One test at a time. */
 	struct mutex lock;
 	struct dentry *debugfs;
 	struct mem mem[MEM_COUNT];
