@@ -39,6 +39,8 @@ archive_setup() {
 	need_program apt-get apt
 	need_program flock util-linux
 	mkdir -p "$APT_DIR/lists/partial" "$APT_DIR/cache/archives/partial" "$DEBS/partial"
+	# What interrupted fetches left behind.
+	find "$DEBS" -maxdepth 1 -name 'fetch.*' -mmin +60 -exec rm -rf {} +
 	archive_sources >"$APT_DIR/sources.list" || exit
 	: >"$APT_DIR/status"
 	cat >"$APT_DIR/apt.conf" <<-EOF

@@ -17,7 +17,11 @@ for source in "$folder"/*.dts "$folder"/*.dtso; do
 	esac
 	gcc -E -P -nostdinc -undef -D__DTS__ -x assembler-with-cpp \
 		-I"$common/include" -I"$folder" "$source" >"$target/$name"
-	dtc -@ -I dts -O dtb -o "$output" "$target/$name"
+	dtc -@ -I dts -O dtb -o "$output" "$target/$name" 2>"$target/warnings"
+	if [ -s "$target/warnings" ]; then
+		cat "$target/warnings" >&2
+		exit 1
+	fi
 done
 
 fdtoverlay -i "$target/virt-board-bare.dtb" -o "$target/virt-board-overlay.dtb" \
