@@ -39,7 +39,6 @@ enum npu_mm_class {
 #define NPU_MM_VECTORS		2u	/* per panel */
 #define NPU_MM_PANEL_TILES	2u	/* at most */
 #define NPU_MM_PANEL_ROWS	32u	/* at most */
-#define NPU_MM_MR_MAX		14u	/* at most */
 
 struct npu_mm_kernels {
 	unsigned int panel_rows;			/* 16 or 32 */
@@ -74,6 +73,6 @@ struct npu_mm_kernels {
 	void (*widen_f16)(const uint16_t *h, uint32_t n, float *x);
 };
 
-extern const struct npu_mm_kernels npu_mm_avx2, npu_mm_avx512, npu_mm_neon;
+extern const struct npu_mm_kernels npu_mm_avx2, npu_mm_avx512;
 
 #endif /* NPU_MODEL_OPS_MATMUL_IMPL_H */
