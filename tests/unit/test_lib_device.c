@@ -427,6 +427,48 @@ static void test_many_queues(void **state)
 	}
 }
 
+/* Long jobs on more queues than the hardware has: one that comes last does not wait for all before it. */
+static void test_multiplex(void **state)
+{
+	struct lib_state *s = *state;
+	uint32_t n = s->info.hw_queues + 4;
+	struct store_job j = store_job(s);
+	struct npu_queue **q = calloc(n, sizeof(*q));
+	struct npu_fence *f;
+	uint64_t regs[3], value;
+
+	assert_ok(s->dev, npu_fence_create(s->dev, &f));
+	for (uint32_t i = 0; i < n; i++) {
+		struct npu_job job = make_job(&j, regs, 7 * i, i, 1000000);
+		struct npu_fence *own = NULL;
+
+		/* The last one is short and signals; the others only run. */
+		if (i == n - 1)
+			job = make_job(&j, regs, 7 * i, i, 10);
+		if (i == n - 1)
+			own = f;
+		job.signals = &(struct npu_point){ own, 1 };
+		job.nsignals = own != NULL;
+		assert_ok(s->dev, npu_queue_create(s->vm, NULL, &q[i]));
+		assert_ok(s->dev, npu_queue_submit(q[i], &job, 1));
+	}
+	assert_ok(s->dev, npu_fence_wait(f, 1, WAIT_NS));
+	value = 0;
+	for (uint32_t i = 0; i < n - 1; i++)
+		value += slot_value(s, &j, i) == 7 * i && i;
+	print_message("# %u of %u long jobs had ended before the short one\n", (unsigned int)value, n - 2);
+	assert_true(value < n - 2);
+	assert_ok(s->dev, npu_buffer_wait(j.out, WAIT_NS));
+	for (uint32_t i = 0; i < n; i++) {
+		assert_int_equal(slot_value(s, &j, i), 7 * i);
+		assert_ok(s->dev, npu_queue_check(q[i]));
+		npu_queue_unref(q[i]);
+	}
+	free(q);
+	npu_fence_unref(f);
+	store_job_free(&j);
+}
+
 static void test_priorities(void **state)
 {
 	struct lib_state *s = *state;
@@ -627,7 +669,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, lib_setup, lib_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open), T(test_info), T(test_buffers), T(test_share), T(test_jobs),
-		T(test_submit_errors), T(test_fences), T(test_fence_fd), T(test_many_queues), T(test_priorities), T(test_fault),
+		T(test_submit_errors), T(test_fences), T(test_fence_fd), T(test_many_queues), T(test_multiplex), T(test_priorities), T(test_fault),
 		T(test_budget), T(test_readonly), T(test_threads), T(test_fork),
 	};
 
