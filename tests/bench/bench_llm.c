@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <npu/device.h>
 #include <npu/llm.h>
@@ -20,6 +21,7 @@
 #include "peaks.h"
 
 #define READ_BYTES	(512u << 20)
+#define MAX_RUNS	32
 
 struct args {
 	const char *model, *device;
@@ -65,60 +67,116 @@ static double read_rate(uint32_t threads)
 	return best;
 }
 
-static bool measure(struct npu_llm *llm, const struct args *a, double *pp, double *tg,
-		    struct npu_llm_stats *st)
+/* Of all threads of this process. */
+static double cpu_seconds(void)
 {
-	int32_t *prompt = malloc((a->prompt + 1) * sizeof(*prompt));
-	struct npu_llm_params p;
-	struct npu_llm_info info;
-	uint32_t r, i;
-	double t;
+	struct timespec ts;
 
-	npu_llm_info(llm, &info, sizeof(info));
-	for (i = 0; i <= a->prompt; i++)
-		prompt[i] = (int32_t)(i * 7919u % info.vocab);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+/* One value per run: tokens per second, and tokens per second of CPU time (for a busy machine). */
+struct result {
+	double pp[MAX_RUNS], tg[MAX_RUNS], pp_cpu[MAX_RUNS], tg_cpu[MAX_RUNS];
+	double pp_modelled, pp_mac_share;	/* of the modelled device */
+	struct npu_llm_stats st;
+};
+
+/* What the modelled device took for the prompt, and how much of its int8 MACs it used. */
+static void modelled_prompt(struct npu_device *dev, const struct args *a,
+			    const struct npu_counters *before, struct result *r)
+{
+	struct npu_device_info info;
+	struct npu_counters c;
+	double cycles;
+
+	npu_device_query(dev, &info, sizeof(info));
+	npu_device_counters(dev, &c, sizeof(c));
+	cycles = (double)(c.cycles - before->cycles);
+	r->pp_modelled = a->prompt / (cycles / (c.core_khz * 1e3));
+	r->pp_mac_share = (double)(c.macs - before->macs) / (cycles * info.macs_i8);
+}
+
+static int run_once(struct npu_device *dev, struct npu_llm *llm, const struct args *a,
+		    const int32_t *prompt, struct result *r, int run)
+{
+	struct npu_counters before;
+	struct npu_llm_params p;
+	double t, cpu;
+	int ret;
+
 	npu_llm_params_init(&p);
 	p.temperature = 0;
 	p.ignore_end = true;
 	p.max_tokens = a->tokens + 1;	/* the first one comes from the prompt */
-	for (r = 0; r <= a->runs; r++) {	/* the first run warms up */
-		npu_llm_truncate(llm, 0);
-		t = now();
-		if (npu_llm_feed(llm, prompt, a->prompt))
-			break;
-		if (r)
-			pp[r - 1] = a->prompt / (now() - t);
-		npu_llm_truncate(llm, 0);
-		if (npu_llm_generate(llm, prompt, 1, &p, st))
-			break;
-		if (r)
-			tg[r - 1] = a->tokens / st->decode_s;
+	npu_device_counters(dev, &before, sizeof(before));
+	npu_llm_truncate(llm, 0);
+	t = now();
+	cpu = cpu_seconds();
+	ret = npu_llm_feed(llm, prompt, a->prompt);
+	if (ret)
+		return ret;
+	t = now() - t;
+	cpu = cpu_seconds() - cpu;
+	modelled_prompt(dev, a, &before, r);
+	if (run >= 0) {
+		r->pp[run] = a->prompt / t;
+		r->pp_cpu[run] = a->prompt / cpu;
 	}
-	free(prompt);
-	if (r > a->runs)
-		return true;
-	fprintf(stderr, "bench_llm: %s\n", npu_llm_error(llm));
-	return false;
+	npu_llm_truncate(llm, 0);
+	cpu = cpu_seconds();
+	ret = npu_llm_generate(llm, prompt, 1, &p, &r->st);
+	cpu = cpu_seconds() - cpu;
+	if (!ret && run >= 0) {
+		r->tg[run] = a->tokens / r->st.decode_s;
+		r->tg_cpu[run] = a->tokens / cpu;
+	}
+	return ret;
 }
 
-static void report(struct npu_llm *llm, const struct args *a, double pp, double tg, double load,
-		   double read, const struct npu_llm_stats *st)
+static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct args *a,
+		    struct result *r)
 {
+	int32_t *prompt = malloc((a->prompt + 1) * sizeof(*prompt));
+	struct npu_llm_info info;
+	uint32_t i;
+	int run, ret = 0;
+
+	npu_llm_info(llm, &info, sizeof(info));
+	for (i = 0; i <= a->prompt; i++)
+		prompt[i] = (int32_t)(i * 7919u % info.vocab);
+	for (run = -1; run < (int)a->runs && !ret; run++)	/* the first one warms up */
+		ret = run_once(dev, llm, a, prompt, r, run);
+	free(prompt);
+	if (ret)
+		fprintf(stderr, "bench_llm: %s\n", npu_llm_error(llm));
+	return !ret;
+}
+
+static void report(struct npu_llm *llm, const struct args *a, struct result *r, double load,
+		   double read)
+{
+	double pp = median(r->pp, a->runs), tg = median(r->tg, a->runs), per_token;
 	struct npu_llm_info i;
-	double per_token;
 
 	npu_llm_info(llm, &i, sizeof(i));
 	/* Half of the positions on average: K and V of every layer. */
 	per_token = (double)i.weight_bytes_token + (double)i.kv_bytes / i.context * a->tokens / 2;
-	printf("%s (%s, %.1f M parameters, %.1f MB of weights), loaded in %.2f s\n", a->model,
-	       i.architecture, (double)i.parameters / 1e6, (double)i.weight_bytes / 1e6, load);
-	printf("  pp%-5u %9.2f tokens/s\n", a->prompt, pp);
-	printf("  tg%-5u %9.2f tokens/s, %.1f GB/s of weights and cache = %.0f %% of the %.1f GB/s that %u threads read\n",
-	       a->tokens, tg, tg * per_token / 1e9, read > 0 ? 100 * tg * per_token / read : 0,
-	       read / 1e9, a->threads);
-	printf("  modelled device: tg %9.2f tokens/s, matrix engine %.0f %% busy, memory at %.0f %% of its rate\n",
-	       st->modelled_decode_s > 0 ? a->tokens / st->modelled_decode_s : 0,
-	       100 * st->modelled_matrix, 100 * st->modelled_bandwidth);
+	printf("%s (%s, %.1f M parameters), loaded in %.2f s\n", a->model, i.architecture,
+	       (double)i.parameters / 1e6, load);
+	printf("  pp%-5u %9.2f tokens/s (%.2f per second of CPU time)\n", a->prompt, pp,
+	       median(r->pp_cpu, a->runs));
+	printf("  tg%-5u %9.2f tokens/s (%.2f per second of CPU time)\n", a->tokens, tg,
+	       median(r->tg_cpu, a->runs));
+	printf("  tg reads %.1f GB/s of weights and cache, %.0f %% of the %.1f GB/s that %u threads read\n",
+	       tg * per_token / 1e9, read > 0 ? 100 * tg * per_token / read : 0, read / 1e9,
+	       a->threads);
+	printf("  modelled device: pp %.1f tokens/s, %.0f %% of its int8 MACs\n", r->pp_modelled,
+	       100 * r->pp_mac_share);
+	printf("  modelled device: tg %.1f tokens/s, %.0f %% of its memory's rate\n",
+	       r->st.modelled_decode_s > 0 ? a->tokens / r->st.modelled_decode_s : 0,
+	       100 * r->st.modelled_bandwidth);
 	printf("  memory: weights %.1f MB, KV cache %.1f MB, intermediate %.1f MB\n",
 	       (double)i.weight_bytes / 1e6, (double)i.kv_bytes / 1e6, (double)i.arena_bytes / 1e6);
 }
@@ -138,18 +196,18 @@ static bool parse(int argc, char **argv, struct args *a)
 		default: return false;
 		}
 	}
-	return a->model && a->prompt && a->tokens && a->runs && a->runs <= 32 && a->threads;
+	return a->model && a->prompt && a->tokens && a->runs && a->runs <= MAX_RUNS && a->threads;
 }
 
 int main(int argc, char **argv)
 {
 	struct args a = { .prompt = 512, .tokens = 128, .runs = 3, .threads = 2 };
 	struct npu_llm_options opt = { .size = sizeof(opt) };
-	struct npu_llm_stats st = { 0 };
+	static struct result r;
 	char err[512] = "", soft[64];
 	struct npu_device *dev;
 	struct npu_llm *llm;
-	double pp[32], tg[32], t;
+	double t;
 	bool ok;
 
 	if (!parse(argc, argv, &a)) {
@@ -171,10 +229,9 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	t = now() - t;
-	ok = measure(llm, &a, pp, tg, &st);
+	ok = measure(dev, llm, &a, &r);
 	if (ok)
-		report(llm, &a, median(pp, a.runs), median(tg, a.runs), t, read_rate(a.threads),
-		       &st);
+		report(llm, &a, &r, t, read_rate(a.threads));
 	npu_llm_close(llm);
 	npu_device_close(dev);
 	return ok ? 0 : 1;
