@@ -313,11 +313,13 @@ static uint32_t make_packet(struct input *in, uint8_t *packet)
 
 /* ---- Running ------------------------------------------------------------------------------- */
 
-static int run(struct space *s, const void *packet, enum npu_path path, uint64_t seed)
+/* Plausible floats, anything, or small indices. Most inputs share few seeds, so the last one's is kept. */
+static const uint8_t *contents(uint64_t seed)
 {
-	int err;
+	static uint8_t bytes[MEMORY];
+	static uint64_t have = UINT64_MAX;
 
-	for (uint32_t i = 0; i < MEMORY / 8; i++) {	/* plausible floats, some anything, small indices */
+	for (uint32_t i = 0; seed != have && i < MEMORY / 8; i++) {
 		uint64_t z = (seed + i) * 0x9e3779b97f4a7c15ull;
 
 		z ^= z >> 29;
@@ -325,8 +327,17 @@ static int run(struct space *s, const void *packet, enum npu_path path, uint64_t
 			z = (z & 0x00ffffff00ffffffull) | 0x3e0000003e000000ull | (z & 0x8000000080000000ull);
 		else if (seed & 2)
 			z &= 0x0000000700000007ull;
-		memcpy(s->bytes + 8 * i, &z, 8);
+		memcpy(bytes + 8 * i, &z, 8);
 	}
+	have = seed;
+	return bytes;
+}
+
+static int run(struct space *s, const void *packet, enum npu_path path, uint64_t seed)
+{
+	int err;
+
+	memcpy(s->bytes, contents(seed), MEMORY);
 	s->env.path = path;
 	s->nmaps = 0;
 	s->faulted = false;
