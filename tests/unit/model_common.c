@@ -275,8 +275,11 @@ struct npu_completion *q_comp(struct bench *b, unsigned int q, uint32_t index)
 uint64_t q_push(struct bench *b, unsigned int q, const struct stream *s, uint64_t va, uint16_t flags)
 {
 	struct npu_job_desc *d = q_desc(b, q, b->tail[q]);
+	uint8_t *stream = (uint8_t *)bus(b, b->stream_bus) + (va - VA_STREAM);
 
-	memcpy((uint8_t *)bus(b, b->stream_bus) + (va - VA_STREAM), s->bytes, s->size);
+	/* The same stream may be running. */
+	if (memcmp(stream, s->bytes, s->size))
+		memcpy(stream, s->bytes, s->size);
 	memset(d, 0, sizeof(*d));
 	d->stream = va;
 	d->stream_size = s->size;
