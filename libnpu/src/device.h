@@ -79,7 +79,7 @@ struct npu_backend {
 
 	/* Find and open; @arg is what follows the kind in the name. Fills dev->info. */
 	int (*device_open)(struct npu_device *dev, const char *arg);
-	void (*device_close)(struct npu_device *dev);
+	void (*device_close)(struct npu_device *dev);	/* also in a forked child */
 	int (*counters)(struct npu_device *dev, struct npu_counters *c);
 	/* Optional (NULL = -EOPNOTSUPP). */
 	int (*inject)(struct npu_device *dev, const char *fault, int queue, uint32_t after, uint64_t arg);
@@ -141,6 +141,15 @@ void npu_free(struct npu_device *dev, void *ptr);
 
 /* First in each public function: -EPERM in a forked child. */
 int npu_device_enter(struct npu_device *dev);
+
+/*
+ * In a forked child objects are freed without the back end: handles, page tables and bus memory
+ * are shared with the parent, who goes on using them.
+ */
+static inline bool npu_device_forked(const struct npu_device *dev)
+{
+	return !atomic_load_explicit(dev->alive, memory_order_relaxed);
+}
 
 /* CLOCK_MONOTONIC now, and a deadline from a relative time-out (negative = for ever). */
 int64_t npu_now_ns(void);

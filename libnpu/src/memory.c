@@ -55,7 +55,8 @@ void npu_vm_unref(struct npu_vm *vm)
 	if (!vm || atomic_fetch_sub(&vm->refs, 1) != 1)
 		return;
 	dev = vm->dev;
-	dev->ops->vm_destroy(vm);
+	if (!npu_device_forked(dev))
+		dev->ops->vm_destroy(vm);
 	npu_ranges_fini(&vm->va);
 	pthread_mutex_destroy(&vm->lock);
 	npu_free(dev, vm);
@@ -200,10 +201,12 @@ void npu_buffer_unref(struct npu_buffer *buf)
 		return;
 	vm = buf->vm;
 	cpu = atomic_load(&buf->cpu);
-	if (cpu)
-		vm->dev->ops->buffer_unmap(buf, cpu);
-	vm->dev->ops->vm_unmap(vm, buf, buf->va);
-	vm->dev->ops->buffer_destroy(buf);
+	if (!npu_device_forked(vm->dev)) {
+		if (cpu)
+			vm->dev->ops->buffer_unmap(buf, cpu);
+		vm->dev->ops->vm_unmap(vm, buf, buf->va);
+		vm->dev->ops->buffer_destroy(buf);
+	}
 	pthread_mutex_lock(&vm->lock);
 	npu_ranges_put(&vm->va, buf->va, buf->bytes);
 	pthread_mutex_unlock(&vm->lock);

@@ -48,7 +48,8 @@ void npu_fence_unref(struct npu_fence *fence)
 	if (!fence || atomic_fetch_sub(&fence->refs, 1) != 1)
 		return;
 	dev = fence->dev;
-	dev->ops->fence_destroy(fence);
+	if (!npu_device_forked(dev))
+		dev->ops->fence_destroy(fence);
 	npu_free(dev, fence);
 	npu_device_close(dev);
 }
@@ -192,7 +193,8 @@ void npu_queue_unref(struct npu_queue *queue)
 	if (!queue || atomic_fetch_sub(&queue->refs, 1) != 1)
 		return;
 	vm = queue->vm;
-	vm->dev->ops->queue_destroy(queue);
+	if (!npu_device_forked(vm->dev))
+		vm->dev->ops->queue_destroy(queue);
 	npu_free(vm->dev, queue);
 	npu_vm_unref(vm);
 }

@@ -196,15 +196,17 @@ static void soft_device_close(struct npu_device *dev)
 {
 	struct soft_device *sd = SD(dev);
 
-	if (sd->worker_valid && atomic_load(dev->alive)) {
+	/* The threads are the parent's, and the bus memory is not mapped here. */
+	if (npu_device_forked(dev))
+		return;
+	if (sd->worker_valid) {
 		pthread_mutex_lock(&sd->event_lock);
 		sd->stop = true;
 		pthread_cond_signal(&sd->work);
 		pthread_mutex_unlock(&sd->event_lock);
 		pthread_join(sd->worker, NULL);
 	}
-	if (atomic_load(dev->alive))
-		npu_model_destroy(sd->model);
+	npu_model_destroy(sd->model);
 	soft_mem_fini(sd);
 	pthread_cond_destroy(&sd->work);
 	pthread_cond_destroy(&sd->changed);

@@ -11,7 +11,7 @@
 
 #include "lib_common.h"
 
-#define WAIT_NS 60000000000ll
+#define WAIT_NS 300000000000ll	/* a hang, not a speed limit */
 
 /* ---- Devices ------------------------------------------------------------------------- */
 
@@ -439,7 +439,7 @@ static void test_multiplex(void **state)
 
 	assert_ok(s->dev, npu_fence_create(s->dev, &f));
 	for (uint32_t i = 0; i < n; i++) {
-		struct npu_job job = make_job(&j, regs, 7 * i, i, 1000000);
+		struct npu_job job = make_job(&j, regs, 7 * i, i, 300000);
 		struct npu_fence *own = NULL;
 
 		/* The last one is short and signals; the others only run. */
@@ -645,9 +645,19 @@ static void test_threads(void **state)
 static void test_fork(void **state)
 {
 	struct lib_state *s = *state;
+	struct store_job j = store_job(s);
+	struct npu_fence *f;
+	uint64_t regs[3];
+	struct npu_job job = make_job(&j, regs, 99, 1, 0);
+	struct npu_point p;
 	int status;
-	pid_t pid = fork();
+	pid_t pid;
 
+	assert_ok(s->dev, npu_fence_create(s->dev, &f));
+	p = (struct npu_point){ f, 1 };
+	job.signals = &p;
+	job.nsignals = 1;
+	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
 		struct npu_buffer *b;
@@ -657,11 +667,25 @@ static void test_fork(void **state)
 			_exit(1);
 		if (npu_device_query(s->dev, &info, sizeof(info)) != -EPERM)
 			_exit(2);
+		if (npu_queue_submit(s->queue, &job, 1) != -EPERM || npu_fence_wait(f, 1, 0) != -EPERM)
+			_exit(3);
+		/* Freeing is allowed, and the parent must not notice. */
+		store_job_free(&j);
+		npu_fence_unref(f);
+		npu_queue_unref(s->queue);
+		npu_vm_unref(s->vm);
+		npu_device_close(s->dev);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_ok(s->dev, npu_queue_submit(s->queue, &job, 1));
+	assert_ok(s->dev, npu_fence_wait(f, 1, WAIT_NS));
+	assert_ok(s->dev, npu_queue_check(s->queue));
+	assert_int_equal(slot_value(s, &j, 1), 99);
+	npu_fence_unref(f);
+	store_job_free(&j);
 }
 
 int main(void)
