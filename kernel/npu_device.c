@@ -30,7 +30,7 @@
 #include "npu_vm.h"
 
 /* A reset is over within microseconds; a wedged one is given up after this. */
-#define NPU_RESET_TIMEOUT_US	(500 * USEC_PER_MSEC)
+#define NPU_RESET_TIMEOUT_US	(2000 * USEC_PER_MSEC)
 
 /* Entries of a queue's ring: deep enough to keep the device busy between wake-ups. */
 #define NPU_RING_LOG2		6

@@ -28,7 +28,7 @@
 
 /* Commands end in bounded time even with a hung queue: beyond this the device is. */
 #define NPU_MMU_SPIN_US		20
-#define NPU_MMU_TIMEOUT_US	(500 * USEC_PER_MSEC)
+#define NPU_MMU_TIMEOUT_US	(3000 * USEC_PER_MSEC)
 
 /**
  * struct npu_mmu - all slots

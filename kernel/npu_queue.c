@@ -245,7 +245,7 @@ static int npu_queue_alloc_mem(struct npu_queue *queue)
 
 	queue->mem.size = offset + regs_size;
 	queue->mem.cpu = dma_alloc_coherent(npu->drm.dev, queue->mem.size, &queue->mem.dma,
-					    GFP_KERNEL_ACCOUNT);
+					    GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!queue->mem.cpu)
 		return -ENOMEM;
 
@@ -255,7 +255,8 @@ static int npu_queue_alloc_mem(struct npu_queue *queue)
 
 	if (npu->info.features & NPU_FEAT_SUSPEND) {
 		queue->image.cpu = dma_alloc_coherent(npu->drm.dev, npu->image_size,
-						      &queue->image.dma, GFP_KERNEL_ACCOUNT);
+						      &queue->image.dma,
+						      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 		if (!queue->image.cpu)
 			return -ENOMEM;
 	}

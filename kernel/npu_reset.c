@@ -26,15 +26,16 @@
 #include "npu_sched.h"
 #include "npu_trace.h"
 
-#define NPU_QUEUE_RESET_TIMEOUT_US	(500 * USEC_PER_MSEC)
+#define NPU_QUEUE_RESET_TIMEOUT_US	(2000 * USEC_PER_MSEC)
 
 /*
  * The hardware stops a job that exceeds its budget. The driver steps in when the
  * hardware does not: with a margin, so that it does not race with it, and by the
- * wall clock when device time stands still.
+ * wall clock when device time stands still: generously, because a model or an
+ * FPGA may be a thousand times slower than its device time.
  */
 #define NPU_HANG_MARGIN_MS	250
-#define NPU_HANG_WALL_MS	2000
+#define NPU_HANG_WALL_MS	10000
 
 /* ---- Faults -------------------------------------------------------------- */
 

@@ -20,7 +20,7 @@
 
 /* A command of a queue (a command of its stream must end first) is given up after this. */
 #define NPU_HWQ_SPIN_US		20
-#define NPU_HWQ_TIMEOUT_US	(1000 * USEC_PER_MSEC)
+#define NPU_HWQ_TIMEOUT_US	(3000 * USEC_PER_MSEC)
 
 /* Slice of a busy queue while an equal one waits. */
 #define NPU_SLICE_MS		10
