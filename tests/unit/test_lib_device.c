@@ -693,7 +693,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, lib_setup, lib_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open), T(test_info), T(test_buffers), T(test_share), T(test_jobs),
-		T(test_submit_errors), T(test_fences), T(test_fence_fd), T(test_many_queues), T(test_multiplex), T(test_priorities), T(test_fault),
+		T(test_submit_errors), T(test_fences), T(test_fence_fd), T(test_many_queues), T(test_multiplex),
+		T(test_priorities), T(test_fault),
 		T(test_budget), T(test_readonly), T(test_threads), T(test_fork),
 	};
 

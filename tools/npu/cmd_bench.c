@@ -131,6 +131,9 @@ static struct npu_gtensor *weights(struct bench *b, struct npu_graph *g, enum np
 	w.layout = npu_device_has_weight(b->dev, type, NPU_LAYOUT_TILE16) ? NPU_LAYOUT_TILE16 : NPU_LAYOUT_ROWS;
 	if (npu_buffer_create(b->vm, npu_type_row_bytes(type, k) * n, 0, &w.buffer))
 		return NULL;
+	/* Small positive numbers in every type; and memory that is really there. */
+	if (npu_buffer_map(w.buffer))
+		memset(npu_buffer_map(w.buffer), 0x11, npu_buffer_size(w.buffer));
 	t = npu_graph_weight(g, &w);
 	npu_buffer_unref(w.buffer);	/* the graph keeps it */
 	return t;

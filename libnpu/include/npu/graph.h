@@ -44,7 +44,10 @@ NPU_API void npu_graph_destroy(struct npu_graph *g);
 /* The first error (negative errno, 0 = none) and its text ("" without one; lives as long as the graph). */
 NPU_API int npu_graph_status(const struct npu_graph *g);
 NPU_API const char *npu_graph_error(const struct npu_graph *g);
-/* Prefix for names of the operations recorded from now on, e.g. "blk.3"; copied. For error texts, faults and reports. */
+/*
+ * Prefix for names of the operations recorded from now on, e.g. "blk.3"; copied. For error texts,
+ * faults and reports.
+ */
 NPU_API void npu_graph_scope(struct npu_graph *g, const char *scope);
 
 /* ---- Scalars ----------------------------------------------------------------------- */
@@ -54,9 +57,15 @@ NPU_API void npu_graph_scope(struct npu_graph *g, const char *scope);
  * for 24 of them together.
  */
 
-/* The next argument of the program: args[0] for the first call, args[1] for the second ... @max: largest legal value. */
+/*
+ * The next argument of the program: args[0] for the first call, args[1] for the second ... @max:
+ * largest legal value.
+ */
 NPU_API int npu_graph_arg(struct npu_graph *g, const char *name, uint64_t max);
-/* A variable; zero when the program starts. @max: largest value it will have; values above are a fault where it is a dimension. */
+/*
+ * A variable; zero when the program starts. @max: largest value it will have; values above are a fault
+ * where it is a dimension.
+ */
 NPU_API int npu_graph_var(struct npu_graph *g, const char *name, uint64_t max);
 
 /* imm + a * sa + b * sb, modulo 2^64; a, b: scalars, or 0 for none. */
@@ -150,7 +159,8 @@ NPU_API struct npu_gtensor *npu_graph_state(struct npu_graph *g, const struct np
  * An input: memory of the program that the host fills (npu_program_io(), by name). Stays as it is between replays;
  * operations may not write it.
  */
-NPU_API struct npu_gtensor *npu_graph_input(struct npu_graph *g, const char *name, enum npu_type type, struct npu_shape shape);
+NPU_API struct npu_gtensor *npu_graph_input(struct npu_graph *g, const char *name, enum npu_type type,
+					struct npu_shape shape);
 /*
  * Make @t readable by the host under @name after the program has ended. A view, an input or a bound tensor
  * is copied. Returns the tensor that the host sees.
@@ -169,7 +179,8 @@ NPU_API struct npu_gtensor *npu_graph_permute(struct npu_graph *g, struct npu_gt
 					      unsigned int axis1, unsigned int axis2, unsigned int axis3);
 /*
  * Any window of the storage of @t: new extents, strides in bytes (nb[0] == 0: contiguous), from byte @offset of @t,
- * which may depend on scalars: e.g. rows of a KV cache from position pos on. For block types nb[0] is the block size. The window at the
+ * which may depend on scalars: e.g. rows of a KV cache from position pos on. For block types nb[0] is the
+ * block size. The window at the
  * largest values of the scalars must lie in the storage: -EINVAL otherwise.
  */
 NPU_API struct npu_gtensor *npu_graph_view(struct npu_graph *g, struct npu_gtensor *t, struct npu_shape shape,
@@ -191,7 +202,8 @@ NPU_API struct npu_gtensor *npu_graph_row(struct npu_graph *g, struct npu_gtenso
 NPU_API struct npu_gtensor *npu_graph_matmul(struct npu_graph *g, struct npu_gtensor *x, struct npu_gtensor *w,
 					     struct npu_gtensor *bias, enum npu_type type);
 /*
- * acc + x * w (+ bias), e.g. a residual connection: written in place of @acc, which must be F32 and the result of an operation;
+ * acc + x * w (+ bias), e.g. a residual connection: written in place of @acc, which must be F32 and the result
+ * of an operation;
  * after this only the returned tensor may be used.
  */
 NPU_API struct npu_gtensor *npu_graph_matmul_add(struct npu_graph *g, struct npu_gtensor *acc, struct npu_gtensor *x,
@@ -258,7 +270,8 @@ NPU_API struct npu_gtensor *npu_graph_topk(struct npu_graph *g, struct npu_gtens
 /* Contiguous copy of any view, converted to @type (also Q8_0: quantised). */
 NPU_API struct npu_gtensor *npu_graph_convert(struct npu_graph *g, struct npu_gtensor *x, enum npu_type type);
 /*
- * Copy into existing storage: @dst is a state tensor, an operation's result, or a view of one, same shape; converts (F16, Q8_0 caches).
+ * Copy into existing storage: @dst is a state tensor, an operation's result, or a view of one, same shape;
+ * converts (F16, Q8_0 caches).
  * Returns @dst. Later uses of overlapping views are ordered after it.
  */
 NPU_API struct npu_gtensor *npu_graph_copy(struct npu_graph *g, struct npu_gtensor *dst, struct npu_gtensor *src);
@@ -275,18 +288,25 @@ NPU_API struct npu_gtensor *npu_graph_fill(struct npu_graph *g, struct npu_gtens
 
 /*
  * A loop: what is recorded up to npu_graph_loop_end() is run @count times (0: not at all). Tensors made
- * inside do not survive a round; what one round hands to the next lives in state tensors and scalars. Loops and skips nest.
+ * inside do not survive a round; what one round hands to the next lives in state tensors and scalars. Loops
+ * and skips nest.
  */
 NPU_API int npu_graph_loop_begin(struct npu_graph *g, struct npu_affine count);
 /* Leave the innermost loop when (scalar COND imm). */
 NPU_API int npu_graph_loop_break(struct npu_graph *g, int scalar, enum npu_cond cond, uint64_t imm);
 NPU_API int npu_graph_loop_end(struct npu_graph *g);
 
-/* Skip what is recorded up to npu_graph_skip_end() when (scalar COND imm). Tensors made inside are not usable after it. */
+/*
+ * Skip what is recorded up to npu_graph_skip_end() when (scalar COND imm). Tensors made inside are not
+ * usable after it.
+ */
 NPU_API int npu_graph_skip_begin(struct npu_graph *g, int scalar, enum npu_cond cond, uint64_t imm);
 NPU_API int npu_graph_skip_end(struct npu_graph *g);
 
-/* Publish @value (npu_queue_status.progress) once all earlier operations have ended; @irq: wake who waits for an event. */
+/*
+ * Publish @value (npu_queue_status.progress) once all earlier operations have ended; @irq: wake who
+ * waits for an event.
+ */
 NPU_API int npu_graph_progress(struct npu_graph *g, struct npu_affine value, bool irq);
 /* Write struct npu_timestamp to @t (state {4} I64) once all earlier operations have ended. */
 NPU_API int npu_graph_timestamp(struct npu_graph *g, struct npu_gtensor *t);
@@ -305,8 +325,10 @@ struct npu_compile_options {
 };
 
 /*
- * Compile @g for @vm (that of its bound buffers). @opt may be NULL. Errors: the graph's first error; -EINVAL an open loop or skip, a
- * buffer of another VM; -ENOSPC longer than the device's max_stream, too many scalars, arena too small; -ENOMEM. The text is npu_graph_error()'s.
+ * Compile @g for @vm (that of its bound buffers). @opt may be NULL. Errors: the graph's first error; -EINVAL
+ * an open loop or skip, a
+ * buffer of another VM; -ENOSPC longer than the device's max_stream, too many scalars, arena too small;
+ * -ENOMEM. The text is npu_graph_error()'s.
  */
 NPU_API int npu_graph_compile(struct npu_graph *g, struct npu_vm *vm, const struct npu_compile_options *opt,
 			      struct npu_program **out);
@@ -323,7 +345,10 @@ struct npu_io {
 	uint32_t ne[NPU_DIMS];	/* largest extents */
 };
 
-/* -ENOENT: no such input or output. Written inputs need npu_program_flush(), outputs npu_program_invalidate(), on devices that are not coherent; npu_program_run() does both. */
+/*
+ * -ENOENT: no such input or output. Written inputs need npu_program_flush(), outputs
+ * npu_program_invalidate(), on devices that are not coherent; npu_program_run() does both.
+ */
 NPU_API int npu_program_io(struct npu_program *p, const char *name, struct npu_io *io);
 NPU_API int npu_program_flush(struct npu_program *p);
 NPU_API int npu_program_invalidate(struct npu_program *p);
@@ -341,7 +366,8 @@ struct npu_submit {
 
 /*
  * Replay: one submission. Two replays of a program share its memory: put them on one queue, or order them
- * with fences. -EINVAL: number of arguments, an argument above its maximum, queue of another VM; and npu_queue_submit()'s.
+ * with fences. -EINVAL: number of arguments, an argument above its maximum, queue of another VM; and
+ * npu_queue_submit()'s.
  */
 NPU_API int npu_program_submit(struct npu_program *p, struct npu_queue *queue, const struct npu_submit *submit);
 /* Flush, replay, wait, check the queue, invalidate. @timeout_ns as in npu_fence_wait(). Not for two threads at once. */
