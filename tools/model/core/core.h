@@ -182,11 +182,13 @@ void mmu_run_pending(struct npu_model *m);
 struct bounce {
 	uint64_t va, len;
 	uint8_t *buf, *old;	/* @old: contents before the command, for writes */
+	uint32_t next;		/* in the chain of its hash, plus one; 0 = last */
 };
 
 struct bounces {
 	struct bounce *list;	/* kept between commands */
 	unsigned int count, room;
+	uint32_t *chain;	/* heads by hash of va, plus one; NULL until there are many */
 	uint8_t *arena;		/* kept between commands */
 	size_t arena_size, arena_used;
 	void **extra;		/* allocations beyond the arena, freed at command end */

@@ -256,16 +256,60 @@ static int gather(struct npu_model *m, struct slot *s, uint64_t va, uint8_t *buf
 	return 0;
 }
 
-static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
-		       struct xlate *x)
+/*
+ * The same bytes must have one buffer in a command. The first ones are searched
+ * for any span inside them; the many that a strided operand may need are
+ * rows, asked for again by the same address.
+ */
+#define BOUNCES_SEARCHED	64u
+#define CHAINS_LOG2		16
+
+static uint32_t chain_of(uint64_t va)
+{
+	return (uint32_t)(va * 0x9e3779b97f4a7c15ull >> (64 - CHAINS_LOG2));
+}
+
+static struct bounce *bounce_find(struct bounces *b, uint64_t va, uint64_t len, bool write)
 {
 	struct bounce *e;
 
-	for (unsigned int i = 0; i < b->count; i++) {
+	for (unsigned int i = 0; i < b->count && i < BOUNCES_SEARCHED; i++) {
 		e = &b->list[i];
 		if (va >= e->va && va + len <= e->va + e->len && (!write || e->old))
-			return e->buf + (va - e->va);
+			return e;
 	}
+	for (uint32_t i = b->chain && b->count > BOUNCES_SEARCHED ? b->chain[chain_of(va)] : 0; i; i = e->next) {
+		e = &b->list[i - 1];
+		if (va == e->va && len <= e->len && (!write || e->old))
+			return e;
+	}
+	return NULL;
+}
+
+/* Makes @e, the next of the list, found. */
+static bool bounce_chain(struct bounces *b, struct bounce *e)
+{
+	uint32_t *head;
+
+	if (b->count < BOUNCES_SEARCHED)
+		return true;
+	if (!b->chain)
+		b->chain = calloc(1u << CHAINS_LOG2, sizeof(*b->chain));
+	if (!b->chain)
+		return false;
+	head = &b->chain[chain_of(e->va)];
+	e->next = *head;
+	*head = b->count + 1;
+	return true;
+}
+
+static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
+		       struct xlate *x)
+{
+	struct bounce *e = bounce_find(b, va, len, write);
+
+	if (e)
+		return e->buf + (va - e->va);
 	if (b->count == b->room) {
 		e = realloc(b->list, (b->room ? 2 * b->room : 16) * sizeof(*e));
 		if (!e)
@@ -284,6 +328,8 @@ static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, u
 		return NULL;
 	if (write)
 		memcpy(e->old, e->buf, len);
+	if (!bounce_chain(b, e))
+		goto full;
 	b->count++;
 	count(&m->stat_gathers, 1);
 	return e->buf;
@@ -328,6 +374,8 @@ int view_end(struct npu_model *m, struct slot *s, struct bounces *b, bool write_
 		}
 	}
 	arena_grow(b);
+	if (b->chain && b->count > BOUNCES_SEARCHED)
+		memset(b->chain, 0, sizeof(*b->chain) << CHAINS_LOG2);
 	b->count = 0;
 	b->arena_used = 0;
 	return r;
@@ -340,6 +388,7 @@ void bounces_fini(struct bounces *b)
 	free(b->extra);
 	free(b->arena);
 	free(b->list);
+	free(b->chain);
 	memset(b, 0, sizeof(*b));
 }
 
