@@ -155,6 +155,9 @@ static void put_layer(struct gguf_build *b, struct weights *w, const struct shap
 	}
 }
 
+/* YaRN's factor in the model of the test, and the context that it was trained on; 0 = no YaRN. */
+static double yarn, yarn_context;
+
 /* Chat template that build_model() puts into its file, or NULL. */
 static const char *chat_mark;
 
@@ -173,6 +176,15 @@ static void build_model(struct gguf_build *b, struct weights *w, const struct sh
 	put_number(b, s, "attention.key_length", s->head_dim);
 	put_number(b, s, "attention.value_length", s->head_dim);
 	put_vocabulary(b);
+	if (yarn != 0) {
+		char key[64];
+
+		snprintf(key, sizeof(key), "%s.rope.scaling.type", s->arch);
+		gb_kv_str(b, key, "yarn");
+		snprintf(key, sizeof(key), "%s.rope.scaling.factor", s->arch);
+		gb_kv_f32(b, key, (float)yarn);
+		put_number(b, s, "rope.scaling.original_context_length", (uint32_t)yarn_context);
+	}
 	if (chat_mark)
 		gb_kv_str(b, "tokenizer.chat_template", chat_mark);
 	memset(w, 0, sizeof(*w));
@@ -230,17 +242,35 @@ static void d_matvec(const float *w, const float *bias, const double *x, uint32_
 	}
 }
 
+/*
+ * Radians per position of pair @i. With YaRN a pair that turns at least 32 times in the trained
+ * context keeps its speed, one that turns less than once is slowed, and between the two the pairs
+ * change evenly from one to the other.
+ */
+static double d_speed(uint32_t i, uint32_t d)
+{
+	double speed = pow(10000, -2.0 * i / d), low, high, slowed;
+
+	if (yarn == 0)
+		return speed;
+	low = fmax(0, floor(d / 2.0 * log(yarn_context / (64 * M_PI)) / log(10000)));
+	high = fmin(d - 1, ceil(d / 2.0 * log(yarn_context / (2 * M_PI)) / log(10000)));
+	slowed = i <= low ? 0 : i >= high ? 1 : (i - low) / (high - low);
+	return speed * (1 - slowed) + speed / yarn * slowed;
+}
+
 static void d_rope(double *x, uint32_t d, uint32_t pos, bool halves)
 {
+	double m = yarn == 0 ? 1 : 1 + 0.1 * log(yarn);
 	uint32_t i, a, b;
 
 	for (i = 0; i < d / 2; i++) {
-		double t = pos * pow(10000, -2.0 * i / d), p, q;
+		double t = pos * d_speed(i, d), p, q;
 
 		a = halves ? i : 2 * i;
 		b = halves ? i + d / 2 : 2 * i + 1;
-		p = x[a] * cos(t) - x[b] * sin(t);
-		q = x[a] * sin(t) + x[b] * cos(t);
+		p = m * (x[a] * cos(t) - x[b] * sin(t));
+		q = m * (x[a] * sin(t) + x[b] * cos(t));
 		x[a] = p;
 		x[b] = q;
 	}
@@ -476,6 +506,16 @@ static void qwen3_equals_double(void **state)
 {
 	(void)state;
 	compare_with_double(&tiny_qwen3);
+}
+
+static void yarn_equals_double(void **state)
+{
+	(void)state;
+	yarn = 4;
+	yarn_context = 1024;
+	compare_with_double(&tiny_llama);
+	compare_with_double(&tiny_qwen2);
+	yarn = 0;
 }
 
 /* Logits of the same tokens, as options say. */
@@ -1187,6 +1227,7 @@ int main(void)
 		cmocka_unit_test(llama_equals_double),
 		cmocka_unit_test(qwen2_equals_double),
 		cmocka_unit_test(qwen3_equals_double),
+		cmocka_unit_test(yarn_equals_double),
 		cmocka_unit_test(bits_do_not_depend_on_chunks),
 		cmocka_unit_test(bits_of_a_real_model),
 		cmocka_unit_test(prefix_is_reused),

@@ -97,7 +97,7 @@ static struct npu_gtensor *rope(struct llm_build *b, struct npu_gtensor *x)
 		.pos = npu_scaled(b->pos, 1),
 		.ndims = b->llm->hp.rope_dims,
 		.halves = b->llm->arch->rope_halves,
-		.mscale = 1,
+		.mscale = b->llm->hp.rope_mscale,
 		.type = NPU_TYPE_F32,
 	};
 

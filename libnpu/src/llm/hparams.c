@@ -55,6 +55,45 @@ static bool str_is(const struct npu_gguf_str *s, const char *text)
 	return s->len == strlen(text) && !memcmp(s->ptr, text, s->len);
 }
 
+/* The pair that turns @turns times in a context of @context. */
+static double yarn_pair(const struct llm_hparams *hp, double context, double turns)
+{
+	return hp->rope_dims * log(context / (turns * 2 * M_PI)) / (2 * log(hp->rope_base));
+}
+
+static int read_yarn(struct reader *r, float factor)
+{
+	struct llm_hparams *hp = &r->llm->hp;
+	float fast, slow, attention;
+	uint32_t context;
+	int ret;
+
+	if ((ret = read_dim(r, "rope.scaling.original_context_length", UINT32_MAX,
+			    hp->context_trained, &context)) ||
+	    (ret = read_float(r, "rope.scaling.yarn_beta_fast", 32, &fast)) ||
+	    (ret = read_float(r, "rope.scaling.yarn_beta_slow", 1, &slow)) ||
+	    (ret = read_float(r, "rope.scaling.attn_factor", 1, &attention)))
+		return ret;
+	if (hp->rope_base <= 1)
+		return llm_fail(r->llm, -EBADMSG, "YaRN needs a RoPE base above 1");
+	hp->yarn = (double)factor;
+	hp->yarn_low = fmax(0, floor(yarn_pair(hp, context, (double)fast)));
+	hp->yarn_high = fmin(hp->rope_dims - 1, ceil(yarn_pair(hp, context, (double)slow)));
+	hp->rope_mscale = (float)((double)attention * (1 + 0.1 * log((double)factor)));
+	return 0;
+}
+
+/* How much slower than without scaling pair @i turns. */
+static double yarn_factor(const struct llm_hparams *hp, uint32_t i)
+{
+	double ramp = (i - hp->yarn_low) / fmax(0.001, hp->yarn_high - hp->yarn_low);
+
+	if (hp->yarn == 0)
+		return 1;
+	ramp = fmin(1, fmax(0, ramp));
+	return 1 / (ramp / hp->yarn + 1 - ramp);
+}
+
 /*
  * Linear scaling divides all frequencies; Llama 3's factors are a tensor (rope_freqs). Others
  * change more than steps.
@@ -67,16 +106,19 @@ static int read_rope_scaling(struct reader *r)
 	int ret;
 
 	hp->rope_scale = 1;
+	hp->rope_mscale = 1;
 	npu_gguf_get_str(r->llm->gguf, full_key(r, "rope.scaling.type"), &type);
 	if (str_is(&type, "none") || str_is(&type, ""))
 		return 0;
 	ret = read_float(r, "rope.scaling.factor", 1, &factor);
 	if (ret)
 		return ret;
+	if (str_is(&type, "yarn"))
+		return read_yarn(r, factor);
 	if (!str_is(&type, "linear") && factor != 1)
 		return llm_fail(
 			r->llm, -ENOTSUP,
-			"RoPE scaling '%.*s' is not supported (linear, and Llama 3's factors, are)",
+			"RoPE scaling '%.*s' is not supported (linear, yarn and Llama 3's factors are)",
 			(int)(type.len < 32 ? type.len : 32), type.ptr);
 	hp->rope_scale = 1 / (double)factor;
 	return 0;
@@ -179,7 +221,8 @@ int llm_load_steps(struct npu_llm *llm)
 		goto out;
 	}
 	for (i = 0; i < n; i++) {
-		factors[i] = t ? ((const float *)t->data)[i] : 1;
+		factors[i] =
+			(t ? ((const float *)t->data)[i] : 1) * (float)yarn_factor(&llm->hp, i);
 		if (!isfinite(factors[i]) || factors[i] <= 0) {
 			ret = llm_fail(llm, -EBADMSG, "rope_freqs.weight holds %g",
 				       (double)factors[i]);

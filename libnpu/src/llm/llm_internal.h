@@ -24,6 +24,9 @@ struct llm_hparams {
 	uint32_t rope_dims;
 	float rms_eps;
 	double rope_base, rope_scale;
+	/* YaRN: pairs up to low keep their speed, from high on they are slowed by yarn; 0 = none. */
+	double yarn, yarn_low, yarn_high;
+	float rope_mscale;
 	uint32_t window;		/* sliding window, 0 = none */
 };
 
