@@ -427,6 +427,10 @@ struct npu_gtensor *npu_graph_rope(struct npu_graph *g, const struct npu_rope *r
 		graph_fail(g, -EINVAL, "%s: step is missing", o.name);
 		return NULL;
 	}
+	if (r->x->dyn[0]) {
+		graph_fail(g, -EINVAL, "%s: src: dimension 0 has a run-time extent, which could be below ndims", o.name);
+		return NULL;
+	}
 	if (!check_vector(&o, 0, NPU_TYPE_I64, r->ndims / 2, 0) ||
 	    !check_vector(&o, 1, NPU_TYPE_I32, r->x->ne[2], r->x->dyn[2]))
 		return NULL;
@@ -526,6 +530,10 @@ struct npu_gtensor *npu_graph_topk(struct npu_graph *g, struct npu_gtensor *x, u
 	}
 	if (!graph_use(g, x, o.name, "src"))
 		return NULL;
+	if (x->dyn[0]) {
+		graph_fail(g, -EINVAL, "%s: src: dimension 0 has a run-time extent, which could be below k", o.name);
+		return NULL;
+	}
 	if (!k || k > 1024 || k > x->ne[0]) {
 		graph_fail(g, -EINVAL, "%s: k: %u is not from 1 to %u", o.name, k, x->ne[0] < 1024 ? x->ne[0] : 1024);
 		return NULL;
