@@ -118,7 +118,7 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	}
 }
 
-static void on_end(qemu_plugin_id_t id, void *data)
+static void on_unload(qemu_plugin_id_t id, void *data)
 {
 	(void)id, (void)data;
 	end_phase();
@@ -143,6 +143,6 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
 		}
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
-	qemu_plugin_register_atexit_cb(id, on_end, NULL);
+	qemu_plugin_register_atexit_cb(id, on_unload, NULL);
 	return 0;
 }
