@@ -197,14 +197,14 @@ static void fuzz_vm_state(struct proc *p)
 static void fuzz_bo_create(struct proc *p)
 {
 	struct drm_npu_bo_create a = {
-		.size = chance(p, 90) ? (1 + below(p, 64)) * PAGE : chance(p, 50) ? 4 * MIB : nasty(p) % (64 * MIB),
+		.size = chance(p, 95) ? (1 + below(p, 40)) * PAGE : chance(p, 20) ? 4 * MIB : nasty(p) % MIB,
 		.flags = chance(p, 90) ? below(p, 2) : below(p, 8),
 		.exclusive_vm_id = chance(p, 40) ? pick(p, p->vm) : 0,
 	};
 	int i = below(p, POOL);
 
 	mutate(p, &a, sizeof(a));
-	if (a.size > 64 * MIB)
+	if (a.size > 8 * MIB)
 		a.size |= 1ull << 60;	/* refused, not a drain on the machine */
 	if (CALL(p, BO_CREATE, &a))
 		return;
@@ -443,11 +443,42 @@ static const struct {
 
 _Static_assert(ARRAY_LEN(fuzzers) == DRM_NPU_SUBMIT + 1, "every ioctl up to the last has an entry");
 
+/* A failure on purpose is no news for the kernel log; nothing fails by chance outside fail-nth. */
+static void quiet_injectors(void)
+{
+	static const char * const files[] = {
+		"failslab/verbose", "fail_page_alloc/verbose", "fail_usercopy/verbose", "fail_futex/verbose",
+		"failslab/probability", "fail_page_alloc/probability", "fail_usercopy/probability",
+	};
+	static const char * const wait[] = { "failslab/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-wait" };
+	char path[96];
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < ARRAY_LEN(files) + ARRAY_LEN(wait); i++) {
+		bool is_wait = i >= ARRAY_LEN(files);
+
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", is_wait ? wait[i - ARRAY_LEN(files)] : files[i]);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (write(fd, is_wait ? "N" : "0", 1) != 1)
+			perror(path);
+		close(fd);
+	}
+}
+
 static void child(struct shared *sh, uint64_t seed, bool fail)
 {
 	struct proc p = { .rng = seed | 1, .sh = sh, .fail_fd = -1 };
 	unsigned int total = 0, i;
 
+	int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	/* Mappings hold whole objects: where memory runs out, it is this process that has it. */
+	if (oom >= 0 && write(oom, "1000", 4) != 4)
+		perror("oom_score_adj");
+	close(oom);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	p.fd = npu_open();
 	if (p.fd < 0)
@@ -542,6 +573,8 @@ int main(int argc, char **argv)
 		printf("not ok 1 npu_fuzz: the device does not work before the start (%d)\n", ret);
 		return 1;
 	}
+	if (fail)
+		quiet_injectors();
 	fflush(stdout);
 	next = seed;
 	memset(pid, 0, sizeof(pid));
