@@ -139,8 +139,11 @@ static int call(struct proc *p, unsigned int nr, unsigned long req, void *arg)
 /* With some chance, breaks one aligned 32-bit word of an argument. */
 static void mutate(struct proc *p, void *arg, size_t size)
 {
+	uint32_t word = nasty(p);
+
+	/* memcpy: the compiler must see that any member may have changed. */
 	if (chance(p, 12))
-		((uint32_t *)arg)[below(p, size / 4)] = nasty(p);
+		memcpy((uint8_t *)arg + 4 * below(p, size / 4), &word, sizeof(word));
 }
 
 static uint32_t pick(struct proc *p, const uint32_t *pool)
@@ -384,8 +387,8 @@ static uint32_t make_stream(struct proc *p, uint8_t *at)
 	}
 	if (chance(p, 90))
 		stream_end(&s);
-	if (chance(p, 10) && s.size)
-		((uint32_t *)at)[below(p, s.size / 4)] = nasty(p);
+	if (s.size)
+		mutate(p, at, s.size);
 	return s.size ?: 16;
 }
 
