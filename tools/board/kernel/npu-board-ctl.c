@@ -40,7 +40,7 @@ struct npu_board_line {
 	void __iomem *regs;
 	struct clk_hw clk;
 	struct generic_pm_domain domain;
-	/* @inject_lock: held while the text of a request goes through the port */
+	/** @inject_lock: held while the text of a request goes through the port */
 	struct mutex inject_lock;
 };
 
