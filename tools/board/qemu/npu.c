@@ -25,6 +25,8 @@
 #include "npu_regs.h"
 
 #define NPU_MAX_WINDOWS 8
+/* How long a pulse of the interrupt line is: enough for a CPU to see it. */
+#define NPU_PULSE_NS    (200 * SCALE_US)
 
 struct NpuState {
     SysBusDevice parent_obj;
@@ -33,6 +35,8 @@ struct NpuState {
     qemu_irq irq;
     QEMUBH *irq_bh;
     bool irq_level;             /* as the model set it last; atomic */
+    bool irq_raised;            /* and nothing was done to the NPU since; atomic */
+    QEMUTimer *irq_pulse_end;
     struct npu_model *model;
 
     /* Guest RAM; filled before the guest starts, then only read. */
@@ -78,6 +82,9 @@ static void npu_irq(void *opaque, bool level)
     NpuState *s = opaque;
 
     qatomic_set(&s->irq_level, level);
+    if (level) {
+        qatomic_set(&s->irq_raised, true);
+    }
     qemu_bh_schedule(s->irq_bh);
 }
 
@@ -116,6 +123,31 @@ static void npu_update_irq(void *opaque)
     NpuState *s = opaque;
 
     qemu_set_irq(s->irq, qatomic_read(&s->irq_level) && !s->in_reset);
+}
+
+/* BQL held: something was done to the NPU, so a line that is low is no pulse. */
+static void npu_settle_irq(NpuState *s)
+{
+    qatomic_set(&s->irq_raised, false);
+    npu_update_irq(s);
+}
+
+/*
+ * BQL held. A line that the model raised and lowered before this ran, with
+ * nothing done to the NPU meanwhile, was an injected pulse.
+ */
+static void npu_irq_bh(void *opaque)
+{
+    NpuState *s = opaque;
+
+    if (qatomic_xchg(&s->irq_raised, false) && !qatomic_read(&s->irq_level) &&
+        !s->in_reset) {
+        qemu_set_irq(s->irq, 1);
+        timer_mod(s->irq_pulse_end,
+                  qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + NPU_PULSE_NS);
+        return;
+    }
+    npu_update_irq(s);
 }
 
 static bool npu_add_window(Int128 start, Int128 len, const MemoryRegion *cmr,
@@ -181,7 +213,7 @@ static void npu_mmio_write(void *opaque, hwaddr offset, uint64_t value,
         npu_model_step(s->model, UINT_MAX);
     }
     /* A line that this write lowered must be low when the guest goes on. */
-    npu_update_irq(s);
+    npu_settle_irq(s);
 }
 
 static const MemoryRegionOps npu_mmio_ops = {
@@ -197,13 +229,13 @@ static const MemoryRegionOps npu_mmio_ops = {
 void npu_set_clock(NpuState *s, bool on)
 {
     npu_model_set_clock(s->model, on);
-    npu_update_irq(s);
+    npu_settle_irq(s);
 }
 
 void npu_set_power(NpuState *s, bool on)
 {
     npu_model_set_power(s->model, on);
-    npu_update_irq(s);
+    npu_settle_irq(s);
 }
 
 void npu_set_reset(NpuState *s, bool asserted)
@@ -212,7 +244,7 @@ void npu_set_reset(NpuState *s, bool asserted)
         npu_model_reset(s->model);
     }
     s->in_reset = asserted;
-    npu_update_irq(s);
+    npu_settle_irq(s);
 }
 
 uint64_t npu_stat(NpuState *s, enum npu_model_stat stat)
@@ -343,7 +375,8 @@ static void npu_realize(DeviceState *dev, Error **errp)
                    s->isa);
         return;
     }
-    s->irq_bh = qemu_bh_new(npu_update_irq, s);
+    s->irq_bh = qemu_bh_new(npu_irq_bh, s);
+    s->irq_pulse_end = timer_new_ns(QEMU_CLOCK_VIRTUAL, npu_update_irq, s);
 
     /* The model's threads inherit the mask: QEMU's signals are not for them. */
     sigfillset(&all);
@@ -354,6 +387,7 @@ static void npu_realize(DeviceState *dev, Error **errp)
     if (ret) {
         error_setg_errno(errp, -ret, "cannot make the NPU: %s", reason);
         qemu_bh_delete(s->irq_bh);
+        timer_free(s->irq_pulse_end);
         return;
     }
 
@@ -371,6 +405,7 @@ static void npu_unrealize(DeviceState *dev)
     npu_model_destroy(s->model);
     s->model = NULL;
     qemu_bh_delete(s->irq_bh);
+    timer_free(s->irq_pulse_end);
 }
 
 /* The board's power-on state: off, and in reset. */
