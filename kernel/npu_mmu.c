@@ -16,6 +16,7 @@
 
 #include <kunit/visibility.h>
 
+#include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
 
@@ -47,24 +48,31 @@ static u32 npu_as_reg(int id, u32 reg)
 	return NPU_MMU_BASE + NPU_AS(id) + reg;
 }
 
+/* All ones: the device has gone. */
+static bool npu_mmu_ended(u32 status)
+{
+	return !(status & NPU_AS_STATUS_BUSY) || status == ~0u;
+}
+
 static int npu_mmu_wait(struct npu_device *npu, int id)
 {
 	void __iomem *reg = npu->iomem + npu_as_reg(id, NPU_AS_STATUS);
 	u32 status;
 	int ret;
 
-	ret = readl_poll_timeout_atomic(reg, status, !(status & NPU_AS_STATUS_BUSY), 1,
-					NPU_MMU_SPIN_US);
+	ret = readl_poll_timeout_atomic(reg, status, npu_mmu_ended(status), 1, NPU_MMU_SPIN_US);
 	if (ret)
-		ret = readl_poll_timeout(reg, status, !(status & NPU_AS_STATUS_BUSY), 50,
+		ret = readl_poll_timeout(reg, status, npu_mmu_ended(status), 50,
 					 NPU_MMU_TIMEOUT_US);
-	if (ret || npu_inject(npu, NPU_INJECT_MMU)) {
+	if (ret || status == ~0u || npu_inject(npu, NPU_INJECT_MMU)) {
 		drm_err(&npu->drm, "slot %d: command does not end, status %#x\n", id, status);
 		npu_sched_request_reset(npu);
 		return -ETIMEDOUT;
 	}
 	if (status & NPU_AS_STATUS_ERROR) {
-		drm_err(&npu->drm, "slot %d: command refused, status %#x\n", id, status);
+		/* At unplug, the device is reset under those who still unmap. */
+		if (!drm_dev_is_unplugged(&npu->drm))
+			drm_err(&npu->drm, "slot %d: command refused, status %#x\n", id, status);
 		return -EIO;
 	}
 

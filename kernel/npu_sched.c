@@ -36,18 +36,23 @@
 
 /* ---- One hardware queue -------------------------------------------------- */
 
-/* Wait until the command of a hardware queue has ended. Return: 0 or -ETIMEDOUT. */
+/* All ones: the device has gone. */
+static bool npu_hwq_ended(u32 status)
+{
+	return !(status & NPU_QSTATUS_BUSY) || status == ~0u;
+}
+
+/* Wait until the command of a hardware queue has ended. Return: 0, -ETIMEDOUT or -ENODEV. */
 int npu_hwq_wait(struct npu_device *npu, int id, u32 *status)
 {
 	void __iomem *reg = npu->iomem + NPU_QC(id) + NPU_QC_STATUS;
 	int ret;
 
-	ret = readl_poll_timeout_atomic(reg, *status, !(*status & NPU_QSTATUS_BUSY), 1,
-					NPU_HWQ_SPIN_US);
+	ret = readl_poll_timeout_atomic(reg, *status, npu_hwq_ended(*status), 1, NPU_HWQ_SPIN_US);
 	if (ret)
-		ret = readl_poll_timeout(reg, *status, !(*status & NPU_QSTATUS_BUSY), 50,
+		ret = readl_poll_timeout(reg, *status, npu_hwq_ended(*status), 50,
 					 NPU_HWQ_TIMEOUT_US);
-	return ret;
+	return ret ?: *status == ~0u ? -ENODEV : 0;
 }
 
 static int npu_hwq_command(struct npu_device *npu, int id, u32 cmd, u32 *status)
