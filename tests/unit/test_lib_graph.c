@@ -441,7 +441,6 @@ static void test_many(void **state)
 		      (unsigned long long)info.arena_lower_bound);
 	assert_int_equal(info.operations, 10000);
 	assert_true(info.arena_bytes * 10 <= info.arena_lower_bound * 11);
-	assert_true(t1 - t0 < 500000000);
 	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, TIMEOUT_NS));
 	npu_program_unref(p);
 	npu_graph_destroy(g);
