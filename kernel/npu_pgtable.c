@@ -180,6 +180,10 @@ static void npu_pt_set(struct npu_pt *pt, unsigned int i, u64 desc)
 static void npu_pt_sync(const struct npu_pgtable *pgt, struct npu_pt *pt, unsigned int first,
 			unsigned int count)
 {
+	/* Nothing was written: the first entry was taken already. */
+	if (!count)
+		return;
+
 	dma_sync_single_for_device(pgt->dev, pt->dma + first * sizeof(__le64),
 				   count * sizeof(__le64), DMA_TO_DEVICE);
 }
