@@ -45,7 +45,10 @@ qemu_model() {
 }
 
 qemu_inputs() {
-	cat "$1/model/libnpumodel.a" "$1"/model/*.h "$BOARD"/qemu/*.[ch] | sha256sum
+	{
+		echo "$1"
+		cat "$1/model/libnpumodel.a" "$1"/model/*.h "$BOARD"/qemu/*.[ch]
+	} | sha256sum
 }
 
 qemu_ensure() {
