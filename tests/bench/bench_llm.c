@@ -1,31 +1,41 @@
 // SPDX-License-Identifier: MIT
 /*
  * Speed of a language model: prompt (pp) and decode (tg) in tokens per second,
- * as other runtimes report them, beside what the machine's memory and integer
- * units allow in the same run. Prompt tokens are arbitrary; decode is greedy
+ * as other runtimes report them, beside what the machine allows in the same
+ * run: the rate of a bare matrix-vector product over weights of the same type,
+ * and the memory's read rate, each measured before and after every decode run,
+ * as both drift with neighbours. Prompt tokens are arbitrary; decode is greedy
  * and does not stop at end tokens.
  *
- *   bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE]
+ *   bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE] [-j]
  *
- * -t sets the threads of the software device (and of the limits).
+ * -p 0 and -n 0 leave a part out; -t sets the threads of the software device (and of the limits);
+ * -j prints one JSON object.
  */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <npu/device.h>
+#include <npu/gguf.h>
 #include <npu/llm.h>
+#include <npu_isa.h>
 
+#include "matmul.h"
 #include "peaks.h"
+#include "tile.h"
 
-#define READ_BYTES	(512u << 20)
+#define STREAM_BYTES	(512u << 20)	/* what the limits stream: well above the caches */
+#define HUGE_PAGE	(1u << 21)
 #define MAX_RUNS	32
 
 struct args {
 	const char *model, *device;
 	uint32_t prompt, tokens, runs, threads;
+	bool json;
 };
 
 static int compare(const void *a, const void *b)
@@ -41,31 +51,111 @@ static double median(double *v, uint32_t n)
 	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/*
- * Bytes per second that all threads read: the best of three, as memory is shared with neighbours.
- */
-static double read_rate(uint32_t threads)
+/* ---- Limits of this machine ------------------------------------------------------------- */
+
+/* A matrix of the model's type and shape, as often as it fits, and threads of its own. */
+struct limits {
+	struct npu_pool *pool;
+	struct npu_matmul mm;
+	uint8_t *mem;
+	void *scratch;
+	float *x, *dst;
+	size_t bytes, copies;	/* 0 = no kernel for this type */
+};
+
+/* Of the matrix that decoding reads most of: gate and up of a layer. */
+static int weight_type(const struct npu_llm *llm)
+{
+	static const struct {
+		const char *name;
+		int type;
+	} types[] = {
+		{ "Q8_0", NPU_TYPE_Q8_0 }, { "Q4_0", NPU_TYPE_Q4_0 }, { "Q4_K", NPU_TYPE_Q4_K },
+		{ "Q6_K", NPU_TYPE_Q6_K }, { "F16", NPU_TYPE_F16 },   { "BF16", NPU_TYPE_BF16 },
+		{ "F32", NPU_TYPE_F32 },
+	};
+	const struct npu_gguf_tensor *t =
+		npu_gguf_find_tensor(npu_llm_gguf(llm), "blk.0.ffn_gate.weight");
+	size_t i;
+
+	for (i = 0; t && i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(npu_gguf_type_info(t->type)->name, types[i].name))
+			return types[i].type;
+	return -1;
+}
+
+/* As the software device's memory: huge pages, and bytes that are small numbers in every type. */
+static void *stream_memory(void)
+{
+	uint8_t *mem = aligned_alloc(HUGE_PAGE, STREAM_BYTES);
+
+	if (!mem)
+		return NULL;
+	madvise(mem, STREAM_BYTES, MADV_HUGEPAGE);
+	memset(mem, 0x11, STREAM_BYTES);
+	return mem;
+}
+
+static void limits_free(struct limits *l)
+{
+	npu_pool_destroy(l->pool);
+	free(l->mem);
+	free(l->scratch);
+	free(l->x);
+	free(l->dst);
+}
+
+static bool limits_init(struct limits *l, const struct npu_llm *llm, uint32_t threads)
 {
 	const struct npu_pool_options opt = { .threads = threads };
-	void *buf = aligned_alloc(64, READ_BYTES);
-	struct npu_pool *pool;
-	double best = 0, r;
-	int i;
+	struct npu_llm_info i;
+	size_t room;
+	int type = weight_type(llm);
 
-	if (!buf || npu_pool_create(&opt, &pool)) {
-		free(buf);
-		return 0;
-	}
-	memset(buf, 1, READ_BYTES);
-	for (i = 0; i < 3; i++) {
-		r = peak_read(pool, buf, READ_BYTES);
-		if (r > best)
-			best = r;
-	}
-	free(buf);
-	npu_pool_destroy(pool);
-	return best;
+	npu_llm_info(llm, &i, sizeof(i));
+	l->mem = stream_memory();
+	if (!l->mem || npu_pool_create(&opt, &l->pool))
+		return false;
+	if (type < 0)
+		return true;
+	l->x = calloc(i.embedding, sizeof(*l->x));
+	l->dst = calloc(2 * (size_t)i.feed_forward, sizeof(*l->dst));
+	l->mm = (struct npu_matmul){
+		.dst = l->dst, .x = l->x, .w = l->mem,
+		.dst_stride = 2ul * i.feed_forward * 4, .x_stride = i.embedding * 4ul,
+		.dst_type = NPU_TYPE_F32, .x_type = NPU_TYPE_F32,
+		.w_type = (uint8_t)type, .w_layout = NPU_LAYOUT_TILE16,
+		.m = 1, .n = 2 * i.feed_forward, .k = i.embedding,
+	};
+	room = (npu_matmul_scratch(&l->mm, l->pool, npu_path_best()) + 63) / 64 * 64;
+	l->scratch = aligned_alloc(64, room ? room : 64);
+	l->bytes = npu_tile_bytes((unsigned int)type, l->mm.n, l->mm.k);
+	l->copies = l->bytes ? STREAM_BYTES / l->bytes : 0;
+	return l->x && l->dst && l->scratch;
 }
+
+/* Bytes of weights per second through the matrix kernel at one row: once over the memory. */
+static double gemv_rate(struct limits *l)
+{
+	double t = now();
+	size_t i;
+
+	for (i = 0; i < l->copies; i++) {
+		l->mm.w = l->mem + i * l->bytes;
+		npu_matmul_run(&l->mm, l->pool, npu_path_best(), l->scratch);
+	}
+	return l->copies ? (double)(l->bytes * l->copies) / (now() - t) : 0;
+}
+
+/* The better of two passes. */
+static double best_gemv(struct limits *l)
+{
+	double a = gemv_rate(l), b = gemv_rate(l);
+
+	return a > b ? a : b;
+}
+
+/* ---- Runs -------------------------------------------------------------------------------- */
 
 /* Of all threads of this process. */
 static double cpu_seconds(void)
@@ -79,6 +169,8 @@ static double cpu_seconds(void)
 /* One value per run: tokens per second, and tokens per second of CPU time (for a busy machine). */
 struct result {
 	double pp[MAX_RUNS], tg[MAX_RUNS], pp_cpu[MAX_RUNS], tg_cpu[MAX_RUNS];
+	double gemv[MAX_RUNS], read[MAX_RUNS];	/* around each decode: bytes per second */
+	double gemv_share[MAX_RUNS], read_share[MAX_RUNS];	/* of them that decode used */
 	double pp_modelled, pp_mac_share;	/* of the modelled device */
 	struct npu_llm_stats st;
 };
@@ -98,45 +190,68 @@ static void modelled_prompt(struct npu_device *dev, const struct args *a,
 	r->pp_mac_share = (double)(c.macs - before->macs) / (cycles * info.macs_i8);
 }
 
-static int run_once(struct npu_device *dev, struct npu_llm *llm, const struct args *a,
-		    const int32_t *prompt, struct result *r, int run)
+static int run_prompt(struct npu_device *dev, struct npu_llm *llm, const struct args *a,
+		      const int32_t *prompt, struct result *r, int run)
 {
 	struct npu_counters before;
-	struct npu_llm_params p;
 	double t, cpu;
+	int ret;
+
+	npu_device_counters(dev, &before, sizeof(before));
+	npu_llm_truncate(llm, 0);
+	t = now();
+	cpu = cpu_seconds();
+	ret = npu_llm_feed(llm, prompt, a->prompt);
+	t = now() - t;
+	cpu = cpu_seconds() - cpu;
+	if (ret || run < 0)
+		return ret;
+	modelled_prompt(dev, a, &before, r);
+	r->pp[run] = a->prompt / t;
+	r->pp_cpu[run] = a->prompt / cpu;
+	return 0;
+}
+
+/* Bytes of weights and, at half of the positions on average, K and V of every layer. */
+static double bytes_per_token(const struct npu_llm *llm, const struct args *a)
+{
+	struct npu_llm_info i;
+
+	npu_llm_info(llm, &i, sizeof(i));
+	return (double)i.weight_bytes_token + (double)i.kv_bytes / i.context * a->tokens / 2;
+}
+
+static int run_decode(struct npu_llm *llm, const struct args *a, struct limits *l,
+		      const int32_t *prompt, struct result *r, int run)
+{
+	double cpu, gemv, read, used;
+	struct npu_llm_params p;
 	int ret;
 
 	npu_llm_params_init(&p);
 	p.temperature = 0;
 	p.ignore_end = true;
 	p.max_tokens = a->tokens + 1;	/* the first one comes from the prompt */
-	npu_device_counters(dev, &before, sizeof(before));
 	npu_llm_truncate(llm, 0);
-	t = now();
-	cpu = cpu_seconds();
-	ret = npu_llm_feed(llm, prompt, a->prompt);
-	if (ret)
-		return ret;
-	t = now() - t;
-	cpu = cpu_seconds() - cpu;
-	modelled_prompt(dev, a, &before, r);
-	if (run >= 0) {
-		r->pp[run] = a->prompt / t;
-		r->pp_cpu[run] = a->prompt / cpu;
-	}
-	npu_llm_truncate(llm, 0);
+	gemv = best_gemv(l);
+	read = peak_read(l->pool, l->mem, STREAM_BYTES);
 	cpu = cpu_seconds();
 	ret = npu_llm_generate(llm, prompt, 1, &p, &r->st);
 	cpu = cpu_seconds() - cpu;
-	if (!ret && run >= 0) {
-		r->tg[run] = a->tokens / r->st.decode_s;
-		r->tg_cpu[run] = a->tokens / cpu;
-	}
-	return ret;
+	if (ret || run < 0)
+		return ret;
+	r->tg[run] = a->tokens / r->st.decode_s;
+	r->tg_cpu[run] = a->tokens / cpu;
+	r->gemv[run] = (gemv + best_gemv(l)) / 2;
+	r->read[run] = (read + peak_read(l->pool, l->mem, STREAM_BYTES)) / 2;
+	used = r->tg[run] * bytes_per_token(llm, a);
+	r->gemv_share[run] = r->gemv[run] > 0 ? used / r->gemv[run] : 0;
+	r->read_share[run] = used / r->read[run];
+	return 0;
 }
 
 static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct args *a,
-		    struct result *r)
+		    struct limits *l, struct result *r)
 {
 	int32_t *prompt = malloc((a->prompt + 1) * sizeof(*prompt));
 	struct npu_llm_info info;
@@ -146,37 +261,65 @@ static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct ar
 	npu_llm_info(llm, &info, sizeof(info));
 	for (i = 0; i <= a->prompt; i++)
 		prompt[i] = (int32_t)(i * 7919u % info.vocab);
-	for (run = -1; run < (int)a->runs && !ret; run++)	/* the first one warms up */
-		ret = run_once(dev, llm, a, prompt, r, run);
+	for (run = -1; run < (int)a->runs && !ret; run++) {	/* the first one warms up */
+		if (a->prompt)
+			ret = run_prompt(dev, llm, a, prompt, r, run);
+		if (a->tokens && !ret)
+			ret = run_decode(llm, a, l, prompt, r, run);
+	}
 	free(prompt);
 	if (ret)
 		fprintf(stderr, "bench_llm: %s\n", npu_llm_error(llm));
 	return !ret;
 }
 
-static void report(struct npu_llm *llm, const struct args *a, struct result *r, double load,
-		   double read)
-{
-	double pp = median(r->pp, a->runs), tg = median(r->tg, a->runs), per_token;
-	struct npu_llm_info i;
+/* ---- Report ------------------------------------------------------------------------------- */
 
-	npu_llm_info(llm, &i, sizeof(i));
-	/* Half of the positions on average: K and V of every layer. */
-	per_token = (double)i.weight_bytes_token + (double)i.kv_bytes / i.context * a->tokens / 2;
-	printf("%s (%s, %.1f M parameters), loaded in %.2f s\n", a->model, i.architecture,
-	       (double)i.parameters / 1e6, load);
-	printf("  pp%-5u %9.2f tokens/s (%.2f per second of CPU time)\n", a->prompt, pp,
-	       median(r->pp_cpu, a->runs));
-	printf("  tg%-5u %9.2f tokens/s (%.2f per second of CPU time)\n", a->tokens, tg,
-	       median(r->tg_cpu, a->runs));
-	printf("  tg reads %.1f GB/s of weights and cache, %.0f %% of the %.1f GB/s that %u threads read\n",
-	       tg * per_token / 1e9, read > 0 ? 100 * tg * per_token / read : 0, read / 1e9,
-	       a->threads);
+static void report_json(const struct args *a, struct result *r, double load)
+{
+	printf("{\"load_s\":%.3f,\"pp\":%.3f,\"tg\":%.3f,\"gemv_gbps\":%.2f,\"gemv_share\":%.4f,"
+	       "\"read_gbps\":%.2f,\"read_share\":%.4f}\n",
+	       load, median(r->pp, a->runs), median(r->tg, a->runs), median(r->gemv, a->runs) / 1e9,
+	       median(r->gemv_share, a->runs), median(r->read, a->runs) / 1e9,
+	       median(r->read_share, a->runs));
+}
+
+static void report_prompt(const struct args *a, struct result *r)
+{
+	printf("  pp%-5u %9.2f tokens/s (%.2f per second of CPU time)\n", a->prompt,
+	       median(r->pp, a->runs), median(r->pp_cpu, a->runs));
 	printf("  modelled device: pp %.1f tokens/s, %.0f %% of its int8 MACs\n", r->pp_modelled,
 	       100 * r->pp_mac_share);
+}
+
+static void report_decode(const struct npu_llm *llm, const struct args *a, struct result *r)
+{
+	double tg = median(r->tg, a->runs);
+
+	printf("  tg%-5u %9.2f tokens/s (%.2f per second of CPU time)\n", a->tokens, tg,
+	       median(r->tg_cpu, a->runs));
+	printf("  tg reads %.1f GB/s of weights and cache", tg * bytes_per_token(llm, a) / 1e9);
+	if (r->gemv[0] > 0)
+		printf(": %.1f %% of the %.1f GB/s of a bare GEMV,", 100 * median(r->gemv_share, a->runs),
+		       median(r->gemv, a->runs) / 1e9);
+	printf(" %.1f %% of the %.1f GB/s that %u threads read\n", 100 * median(r->read_share, a->runs),
+	       median(r->read, a->runs) / 1e9, a->threads);
 	printf("  modelled device: tg %.1f tokens/s, %.0f %% of its memory's rate\n",
 	       r->st.modelled_decode_s > 0 ? a->tokens / r->st.modelled_decode_s : 0,
 	       100 * r->st.modelled_bandwidth);
+}
+
+static void report(const struct npu_llm *llm, const struct args *a, struct result *r, double load)
+{
+	struct npu_llm_info i;
+
+	npu_llm_info(llm, &i, sizeof(i));
+	printf("%s (%s, %.1f M parameters), loaded in %.2f s\n", a->model, i.architecture,
+	       (double)i.parameters / 1e6, load);
+	if (a->prompt)
+		report_prompt(a, r);
+	if (a->tokens)
+		report_decode(llm, a, r);
 	printf("  memory: weights %.1f MB, KV cache %.1f MB, intermediate %.1f MB\n",
 	       (double)i.weight_bytes / 1e6, (double)i.kv_bytes / 1e6, (double)i.arena_bytes / 1e6);
 }
@@ -185,7 +328,7 @@ static bool parse(int argc, char **argv, struct args *a)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "m:p:n:r:t:d:")) != -1) {
+	while ((c = getopt(argc, argv, "m:p:n:r:t:d:j")) != -1) {
 		switch (c) {
 		case 'm': a->model = optarg; break;
 		case 'd': a->device = optarg; break;
@@ -193,17 +336,34 @@ static bool parse(int argc, char **argv, struct args *a)
 		case 'n': a->tokens = (uint32_t)atoi(optarg); break;
 		case 'r': a->runs = (uint32_t)atoi(optarg); break;
 		case 't': a->threads = (uint32_t)atoi(optarg); break;
+		case 'j': a->json = true; break;
 		default: return false;
 		}
 	}
-	return a->model && a->prompt && a->tokens && a->runs && a->runs <= MAX_RUNS && a->threads;
+	return a->model && a->prompt + a->tokens && a->runs && a->runs <= MAX_RUNS && a->threads;
+}
+
+static bool run(struct npu_device *dev, struct npu_llm *llm, const struct args *a, double load)
+{
+	static struct result r;
+	struct limits l = { 0 };
+	bool ok = limits_init(&l, llm, a->threads);
+
+	if (!ok)
+		fprintf(stderr, "bench_llm: no memory or threads to measure the limits\n");
+	ok = ok && measure(dev, llm, a, &l, &r);
+	if (ok && a->json)
+		report_json(a, &r, load);
+	else if (ok)
+		report(llm, a, &r, load);
+	limits_free(&l);
+	return ok;
 }
 
 int main(int argc, char **argv)
 {
 	struct args a = { .prompt = 512, .tokens = 128, .runs = 3, .threads = 2 };
 	struct npu_llm_options opt = { .size = sizeof(opt) };
-	static struct result r;
 	char err[512] = "", soft[64];
 	struct npu_device *dev;
 	struct npu_llm *llm;
@@ -212,7 +372,7 @@ int main(int argc, char **argv)
 
 	if (!parse(argc, argv, &a)) {
 		fprintf(stderr,
-			"usage: bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE]\n");
+			"usage: bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE] [-j]\n");
 		return 2;
 	}
 	snprintf(soft, sizeof(soft), "soft:threads=%u", a.threads);
@@ -228,10 +388,7 @@ int main(int argc, char **argv)
 		npu_device_close(dev);
 		return 1;
 	}
-	t = now() - t;
-	ok = measure(dev, llm, &a, &r);
-	if (ok)
-		report(llm, &a, &r, t, read_rate(a.threads));
+	ok = run(dev, llm, &a, now() - t);
 	npu_llm_close(llm);
 	npu_device_close(dev);
 	return ok ? 0 : 1;
