@@ -51,4 +51,24 @@ expect 0 'END' "$npu" dis -n 16 "$tmp/stream"
 expect 1 'has 24 bytes' "$npu" dis -s 25 "$tmp/stream"
 expect 1 'nowhere' "$npu" dis "$tmp/nowhere"
 expect 2 'is no number' "$npu" dis -s x "$tmp/stream"
+
+# A dump of the driver: header, then a stream of one END at 0x2000.
+{
+	printf 'NPUDUMP1\001\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\001\000\000\000\000\000\000\000'
+	printf '\007\000\000\000\030\000\000\000\000\040\000\000\000\000\000\000'
+	printf '\001\000\001\000\000\000\000\000\377\000\000\000\000\000\000\000'
+} >"$tmp/dump"
+expect 0 '0x0000002000  END' "$npu" dis "$tmp/dump"
+expect 0 'a job faulted' "$npu" dis "$tmp/dump"
+head -c 50 "$tmp/dump" >"$tmp/short"
+expect 1 'in the middle of a section' "$npu" dis "$tmp/short"
+expect 0 'END' "$npu" dis -s 48 "$tmp/dump"
+
+# Models: the bundled one where it is there.
+expect 1 'nowhere.gguf' "$npu" bench -m "$tmp/nowhere.gguf" decode
+expect 1 'npu bench: ' "$npu" bench -m "$tmp/stream" prefill
+if "$npu" run -q -n 1 -p a >/dev/null 2>&1; then
+	expect 0 '"name":"prefill 512"' "$npu" bench -t 0.01 --json prefill decode
+	expect 0 'of the limit' "$npu" bench -t 0.01 decode
+fi
 exit $status

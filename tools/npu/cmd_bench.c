@@ -8,44 +8,31 @@
 
 #include <npu/npu.h>
 
+#include "bench.h"
 #include "tool.h"
 
 static const char help[] =
-"usage: npu bench [-d DEVICE] [-t SECONDS] [--json] [BENCH...]\n\n"
+"usage: npu bench [-d DEVICE] [-m MODEL.gguf] [-t SECONDS] [--json] [BENCH...]\n\n"
 "  copy       bandwidth of COPY, 16 MiB\n"
 "  gemm       MATMUL of 512 rows, 2048 x 2048, f32, f16, q8_0, q4_0\n"
 "  gemv       MATMUL of one row, 2048 x 8192, f16, q8_0, q4_0\n"
 "  attention  32 heads of 64 over 2048 positions, 1 and 128 rows\n"
 "  latency    an empty job: submit to fence, one at a time\n"
-"  throughput empty jobs, many at once\n\n"
+"  throughput empty jobs, many at once\n"
+"  prefill    a language model: a prompt of up to 512 tokens\n"
+"  decode     a language model: up to 128 tokens after it, greedy\n\n"
 "All of them when none is named. Each line gives what was reached on this machine's clock, and what the device's own\n"
 "cycles give (modelled device time on the software device) with its share of the limit that the device names.\n\n"
 "  -d, --device NAME   /dev/accel/accel0, drm, soft, ...\n"
+"  -m, --model FILE    GGUF file of prefill and decode; default: the bundled model\n"
 "  -t, --time SECONDS  per measurement, default 0.5\n"
 "  -j, --json          for programs\n"
 "  -h, --help          this text\n";
 
 #define WAIT_NS 60000000000ll
 
-struct bench {
-	struct npu_device *dev;
-	struct npu_device_info info;
-	struct npu_vm *vm;
-	struct npu_queue *queue;
-	int64_t time_ns;
-	bool json;
-	unsigned int lines;
-};
-
-/* One measured figure. */
-struct figure {
-	const char *name, *unit;
-	double per_run;		/* units of work in one run */
-	double limit;		/* units per second of device time; 0 = none known */
-};
-
-static void report(struct bench *b, const struct figure *f, unsigned int runs, int64_t ns, const struct npu_counters *c0,
-		   const struct npu_counters *c1)
+void bench_report(struct bench *b, const struct figure *f, unsigned int runs, int64_t ns, const struct npu_counters *c0,
+		  const struct npu_counters *c1)
 {
 	double rate = f->per_run * runs / ((double)ns * 1e-9);
 	double cycles = (double)(c1->cycles - c0->cycles), hz = b->info.core_khz * 1e3;
@@ -85,7 +72,7 @@ static int measure(struct bench *b, struct npu_program *p, const uint64_t *args,
 		err = npu_device_counters(b->dev, &c1, sizeof(c1));
 	if (err)
 		return tool_fail("bench", b->dev, f->name, err);
-	report(b, f, runs, t1 - t0, &c0, &c1);
+	bench_report(b, f, runs, t1 - t0, &c0, &c1);
 	return 0;
 }
 
@@ -260,7 +247,7 @@ static int bench_jobs(struct bench *b, const char *name, unsigned int depth)
 	if (err)
 		tool_fail("bench", b->dev, name, err);
 	else
-		report(b, &f, runs, t1 - t0, &c0, &c0);
+		bench_report(b, &f, runs, t1 - t0, &c0, &c0);
 	npu_buffer_unref(buf);
 	npu_fence_unref(fence);
 	npu_stream_destroy(s);
@@ -282,7 +269,8 @@ static const struct {
 	int (*run)(struct bench *b);
 } benches[] = {
 	{ "copy", bench_copy }, { "gemm", bench_gemm }, { "gemv", bench_gemv }, { "attention", bench_attention },
-	{ "latency", bench_latency }, { "throughput", bench_throughput },
+	{ "latency", bench_latency }, { "throughput", bench_throughput }, { "prefill", bench_prefill },
+	{ "decode", bench_decode },
 };
 
 #define NBENCHES (sizeof(benches) / sizeof(benches[0]))
@@ -315,16 +303,18 @@ int cmd_bench(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "device", required_argument, NULL, 'd' }, { "time", required_argument, NULL, 't' },
-		{ "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { 0 }
+		{ "model", required_argument, NULL, 'm' }, { "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	struct bench b = { .time_ns = 500000000 };
 	const char *name = NULL;
 	double seconds;
 	int c, err;
 
-	while ((c = getopt_long(argc, argv, "d:t:jh", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "d:m:t:jh", longs, NULL)) != -1) {
 		switch (c) {
 		case 'd': name = optarg; break;
+		case 'm': b.model = optarg; break;
 		case 't':
 			seconds = atof(optarg);
 			if (!(seconds > 0 && seconds < 3600)) {
@@ -341,6 +331,7 @@ int cmd_bench(int argc, char **argv)
 	for (int k = optind; k < argc; k++)
 		if (!known(argv[k]))
 			return 2;
+	b.named = optind < argc;
 	b.dev = tool_open("bench", name);
 	if (!b.dev)
 		return 1;
@@ -361,6 +352,7 @@ int cmd_bench(int argc, char **argv)
 		if (b.json)
 			puts("]}");
 	}
+	bench_model_close(&b);
 	npu_queue_unref(b.queue);
 	npu_vm_unref(b.vm);
 	npu_device_close(b.dev);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* npu dis: a command stream as text. */
+/* npu dis: a command stream, or a dump of the driver, as text. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -8,13 +8,15 @@
 
 #include <npu/npu.h>
 
+#include "dump.h"
 #include "tool.h"
 
 static const char help[] =
 "usage: npu dis [-s BYTES] [-n BYTES] [-b ADDRESS] FILE\n\n"
-"Disassembles a file with a command stream (\"-\": standard input). Of a device coredump, give the\n"
-"offset and length of the stream that its text names.\n\n"
-"  -s, --start BYTES   first byte of the stream in the file\n"
+"Disassembles a file with a command stream (\"-\": standard input). A device coredump, such as\n"
+"/sys/class/devcoredump/devcd1/data, is known by its first bytes and shown whole: what happened, jobs, registers,\n"
+"mappings, and the stream with the command that failed marked.\n\n"
+"  -s, --start BYTES   first byte of the stream in the file (also of a dump: as bytes then)\n"
 "  -n, --bytes BYTES   length of the stream; default: to the end of the file\n"
 "  -b, --base ADDRESS  device address of the first packet, shown instead of offsets\n"
 "  -h, --help          this text\n";
@@ -105,7 +107,9 @@ int cmd_dis(int argc, char **argv)
 	data = read_all(argv[optind], &size);
 	if (!data)
 		return 1;
-	if (start > size || (bytes != UINT64_MAX && bytes > size - start)) {
+	if (!start && bytes == UINT64_MAX && dump_is((const uint8_t *)data, size)) {
+		ret = dump_print("npu dis", argv[optind], (const uint8_t *)data, size);
+	} else if (start > size || (bytes != UINT64_MAX && bytes > size - start)) {
 		fprintf(stderr, "npu dis: %s has %zu bytes\n", argv[optind], size);
 		ret = 1;
 	} else {

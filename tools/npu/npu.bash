@@ -20,7 +20,7 @@ _npu()
 	esac
 	case $cmd in
 	info) mapfile -t COMPREPLY < <(compgen -W "--device --json --help" -- "$cur") ;;
-	bench) mapfile -t COMPREPLY < <(compgen -W "copy gemm gemv attention latency throughput --device --time --json --help" -- "$cur") ;;
+	bench) mapfile -t COMPREPLY < <(compgen -W "copy gemm gemv attention latency throughput prefill decode --device --model --time --json --help" -- "$cur") ;;
 	selftest) mapfile -t COMPREPLY < <(compgen -W "--device --keep-going --help" -- "$cur") ;;
 	dis) mapfile -t COMPREPLY < <(compgen -W "--start --bytes --base --help" -f -- "$cur") ;;
 	run) mapfile -t COMPREPLY < <(compgen -W "$(npu run --help 2>/dev/null | grep -oE -- '--[a-z-]+' | sort -u)" -- "$cur") ;;
