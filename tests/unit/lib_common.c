@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib_common.h"
 
+#define BOARD_INJECT "/sys/kernel/debug/npu-board/npu0/inject"
 #define RUN_TIMEOUT_NS 60000000000ll	/* a hang, not a speed limit */
 
 long lib_live, lib_allocations, lib_fail_at, lib_hazards;
@@ -120,6 +123,27 @@ float lib_random(uint32_t *seed)
 {
 	*seed = *seed * 1664525u + 1013904223u;
 	return (float)(*seed >> 8) / 8388608.0f - 1.0f;
+}
+
+bool lib_can_inject(void)
+{
+	return !strncmp(lib_device(), "soft", 4) || !access(BOARD_INJECT, W_OK);
+}
+
+int lib_inject(struct lib_state *s, const char *fault, uint64_t arg)
+{
+	int err = 0;
+	FILE *f;
+
+	if (!strncmp(lib_device(), "soft", 4))
+		return npu_device_inject(s->dev, fault, -1, 0, arg);
+	f = fopen(BOARD_INJECT, "w");
+	if (!f)
+		return -errno;
+	fprintf(f, "%s arg=%" PRIu64, fault, arg);
+	if (fclose(f))
+		err = -errno;
+	return err;
 }
 
 int lib_run(struct lib_state *s, struct npu_stream *stream, const uint64_t *regs, unsigned int nregs)

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
@@ -41,6 +42,13 @@ void lib_assert_text(struct npu_device *dev, const char *part);
 
 /* Deterministic pseudo-random numbers in [-1, 1). */
 float lib_random(uint32_t *seed);
+
+/*
+ * Cause a fault, as npu_device_inject() does: through it on the software device, through the board's control file on
+ * a node. lib_can_inject(): there is a way.
+ */
+bool lib_can_inject(void);
+int lib_inject(struct lib_state *s, const char *fault, uint64_t arg);
 
 /* Run a stream that ends with END on the queue and wait: 0 or npu_queue_check()'s error. */
 int lib_run(struct lib_state *s, struct npu_stream *stream, const uint64_t *regs, unsigned int nregs);

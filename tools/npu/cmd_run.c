@@ -13,12 +13,14 @@
 #include "tool.h"
 
 static struct npu_llm *volatile interruptible;
+static volatile sig_atomic_t interrupted;
 
-/* The first Ctrl-C ends the text, the second one the program. */
+/* The first Ctrl-C ends loading or the text, the second one the program. */
 static void on_interrupt(int sig)
 {
 	struct npu_llm *llm = interruptible;
 
+	interrupted = 1;
 	if (llm)
 		npu_llm_cancel(llm);
 	signal(sig, SIG_DFL);
@@ -46,7 +48,7 @@ static int on_progress(void *data, uint64_t done, uint64_t total)
 		l->percent = percent;
 		fprintf(stderr, "\rloading %3u %%", percent > 100 ? 100 : percent);
 	}
-	return 0;
+	return interrupted;
 }
 
 static void on_notice(void *data, const char *text)
@@ -80,7 +82,13 @@ static int open_model(struct run_options *o, struct npu_device **dev, struct npu
 	o->open.progress = on_progress;
 	o->open.notice = o->quiet ? NULL : on_notice;
 	o->open.data = &l;
+	signal(SIGINT, on_interrupt);
 	ret = npu_llm_open(*dev, o->model, &o->open, llm, err, sizeof(err));
+	signal(SIGINT, SIG_DFL);
+	if (!ret && interrupted) {	/* after the weights */
+		snprintf(err, sizeof(err), "loading was cancelled");
+		ret = -ECANCELED;
+	}
 	if (l.show && l.percent != UINT_MAX)
 		fputs("\r             \r", stderr);
 	if (ret)
@@ -403,7 +411,9 @@ int cmd_run(int argc, char **argv)
 
 	if (ret)
 		return ret == 1 ? 0 : ret;
-	ret = open_model(&o, &dev, &llm) ? 1 : 0;
+	ret = open_model(&o, &dev, &llm);
+	if (ret)
+		ret = ret == -ECANCELED ? 128 + SIGINT : 1;
 	if (!ret && o.perplexity) {
 		run_interruptible(llm);
 		ret = run_perplexity(llm, &o);
