@@ -13,8 +13,16 @@ _npu()
 		mapfile -t COMPREPLY < <(compgen -W "soft soft:config=large drm $(ls /dev/accel/* 2>/dev/null)" -- "$cur")
 		return
 		;;
-	-m | --model | -f | --file)
+	-m | --model | -f | --file | --tokens-out | --perplexity | --logits)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	--overflow)
+		mapfile -t COMPREPLY < <(compgen -W "stop drop" -- "$cur")
+		return
+		;;
+	--kv)
+		mapfile -t COMPREPLY < <(compgen -W "f16 q8_0" -- "$cur")
 		return
 		;;
 	esac
@@ -23,7 +31,7 @@ _npu()
 	bench) mapfile -t COMPREPLY < <(compgen -W "copy gemm gemv attention latency throughput prefill decode --device --model --time --json --help" -- "$cur") ;;
 	selftest) mapfile -t COMPREPLY < <(compgen -W "--device --keep-going --help" -- "$cur") ;;
 	dis) mapfile -t COMPREPLY < <(compgen -W "--start --bytes --base --help" -f -- "$cur") ;;
-	run) mapfile -t COMPREPLY < <(compgen -W "$(npu run --help 2>/dev/null | grep -oE -- '--[a-z-]+' | sort -u)" -- "$cur") ;;
+	run) mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" run --help 2>/dev/null | grep -oE -- '--[a-z-]+' | sort -u)" -- "$cur") ;;
 	gguf) mapfile -t COMPREPLY < <(compgen -W "--metadata --tensors --all --json --quiet --help" -f -- "$cur") ;;
 	esac
 }
