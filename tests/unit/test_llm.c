@@ -1121,6 +1121,75 @@ static void chat_templates(void **state)
 	unlink(model_path);
 }
 
+/* The tokens of a conversation as text: ( and ) for begin and end; what has no token is left out. */
+static void expect_chat(const char *mark, const char *name, const char *want)
+{
+	const struct npu_chat_message msgs[] = {
+		{ "system", "BE" }, { "user", "HI" }, { "assistant", "YO" }, { "user", "AH" },
+	};
+	struct npu_llm *llm;
+	struct gguf_build b;
+	struct weights w;
+	int32_t *tokens;
+	char got[256];
+	uint32_t n, i, at = 0;
+
+	chat_mark = mark;
+	build_model(&b, &w, &tiny_llama);
+	chat_mark = NULL;
+	write_model(&b);
+	llm = open_llm(model_path, NULL);
+	assert_string_equal(npu_llm_chat_template(llm), name);
+	ok(llm, npu_llm_chat(llm, msgs, 4, true, &tokens, &n));
+	for (i = 0; i < n && at + 1 < sizeof(got); i++)
+		if (tokens[i])
+			got[at++] = (char)(tokens[i] == 1 ? '(' : tokens[i] == 2 ? ')' : 'A' + tokens[i] - 3);
+	got[at] = 0;
+	assert_string_equal(got, want);
+	free(tokens);
+	npu_llm_close(llm);
+	free_weights(&w);
+	unlink(model_path);
+}
+
+static void chat_frames(void **state)
+{
+	(void)state;
+	expect_chat("{{ bos_token + '[INST] ' }}", "llama2",
+		    "([INST]SYSBESYSHI[INST]YO)([INST]AH[INST]");
+	expect_chat("{{ '<|im_start|>' }}", "chatml",
+		    "(|im_start|systemBE|im_end||im_start|userHI|im_end||im_start|assistantYO|im_end|"
+		    "|im_start|userAH|im_end||im_start|assistant");
+	expect_chat("{{ '<|start_header_id|>' }}", "llama3",
+		    "(|start_header_id|system|end_header_id|BE|eot_id||start_header_id|user|end_header_id|HI|eot_id|"
+		    "|start_header_id|assistant|end_header_id|YO|eot_id||start_header_id|user|end_header_id|AH|eot_id|"
+		    "|start_header_id|assistant|end_header_id|");
+}
+
+static int give_up(void *data, uint64_t done, uint64_t total)
+{
+	uint32_t *calls = data;
+
+	assert_true(done > 0 && total > 0);
+	return ++*calls == 1;
+}
+
+static void loading_can_be_cancelled(void **state)
+{
+	uint32_t calls = 0;
+	struct npu_llm_options opt = { .size = sizeof(opt), .threads = 1, .progress = give_up, .data = &calls };
+	struct gguf_build b;
+	struct weights w;
+
+	(void)state;
+	build_model(&b, &w, &tiny_llama);
+	write_model(&b);
+	expect_refused(model_path, &opt, -ECANCELED, "loading was cancelled");
+	assert_int_equal(calls, 1);
+	free_weights(&w);
+	unlink(model_path);
+}
+
 /* Change the low byte of a number in the metadata. */
 static void patch(struct gguf_build *b, const char *key, uint8_t v)
 {
@@ -1245,6 +1314,8 @@ int main(void)
 		cmocka_unit_test(bundled_model_writes),
 		cmocka_unit_test(q8_0_cache),
 		cmocka_unit_test(chat_templates),
+		cmocka_unit_test(chat_frames),
+		cmocka_unit_test(loading_can_be_cancelled),
 		cmocka_unit_test(refuses_bad_models),
 		cmocka_unit_test(refuses_wrong_shapes),
 		cmocka_unit_test(refuses_bad_calls),

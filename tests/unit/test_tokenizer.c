@@ -282,6 +282,40 @@ static void bpe_merges_by_rank(void **state)
 	drop(&v);
 }
 
+/* Every byte comes back, whole characters at a time, from tokens that stand for bytes. */
+static void bpe_gives_bytes_back(void **state)
+{
+	static const char text[] = " abc \xc3\xa9\t\n\xf0\x9f\xa6\x99 \xc2\xa0 ab<|end|>";
+	int32_t tokens[MAX_TOKENS];
+	struct npu_detokenizer *d;
+	struct gguf_build b;
+	struct vocab v;
+	char got[2 * sizeof(text)];
+	size_t at = 0;
+	int64_t n, i;
+
+	(void)state;
+	build_bpe(&b, "gpt-2");
+	assert_int_equal(make(&b, &v), 0);
+	n = npu_tokenizer_encode(v.t, text, sizeof(text) - 1, 0, tokens, MAX_TOKENS);
+	assert_true(n > 0 && n <= MAX_TOKENS);
+	assert_int_equal(npu_detokenizer_create(v.t, 0, &d), 0);
+	for (i = 0; i < n; i++) {
+		struct npu_gguf_str s = npu_detokenizer_push(d, tokens[i]);
+
+		assert_true(at + s.len <= sizeof(got));
+		memcpy(got + at, s.ptr, s.len);
+		at += s.len;
+	}
+	assert_int_equal(at, sizeof(text) - 1);
+	assert_memory_equal(got, text, at);
+	push(d, 0xc3, "");
+	push(d, 0xa9, "\xc3\xa9");
+	push(d, 259, "<|end|>");	/* not in the alphabet of bytes: as it is written */
+	npu_detokenizer_destroy(d);
+	drop(&v);
+}
+
 /*
  * How many words a pre-tokenizer makes of a text, seen through a vocabulary without merges across
  * them.
@@ -452,6 +486,7 @@ int main(void)
 		cmocka_unit_test(counts_what_does_not_fit),
 		cmocka_unit_test(detokenizer_streams_whole_characters),
 		cmocka_unit_test(bpe_merges_by_rank),
+		cmocka_unit_test(bpe_gives_bytes_back),
 		cmocka_unit_test(pre_tokenizers_differ),
 		cmocka_unit_test(refuses_bad_vocabularies),
 		cmocka_unit_test(long_words_are_fast),
