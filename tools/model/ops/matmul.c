@@ -421,11 +421,15 @@ static uint64_t panel_grain(const struct mm_job *j, uint64_t panels, unsigned in
 	uint64_t by_bytes = GRAIN_BYTES / bytes + 1, by_macs = GRAIN_MACS / macs + 1;
 
 	if (j->rows == 1) {
-		uint64_t stream = panels / (threads * 4);
+		uint64_t stream = panels / (threads * 8ul), turns;
 
 		if (stream > STREAM_BYTES / bytes)
 			stream = STREAM_BYTES / bytes;
-		return ((by_bytes > stream ? by_bytes : stream) + 1) & ~1ull;
+		if (stream < by_bytes)
+			stream = by_bytes;
+		/* As many pieces for each thread: one piece more for some would leave the others idle. */
+		turns = (panels + stream * threads - 1) / (stream * threads);
+		return ((panels + turns * threads - 1) / (turns * threads) + 1) & ~1ull;
 	}
 	return by_bytes < by_macs ? by_bytes : by_macs;
 }

@@ -136,6 +136,17 @@ INLINE vi nibbles_hi(vi w)
 	return vi_and(vi_srl(w, 4), vi_set1(0x0f0f0f0f));
 }
 
+/* The high nibbles as they go into a sum, and that sum; the shift comes last where bytes up to 240 are harmless. */
+INLINE vi nibbles_hi_raw(vi w)
+{
+	return DOT_U_ANY ? vi_and(w, vi_set1((int)0xf0f0f0f0u)) : nibbles_hi(w);
+}
+
+INLINE vi sum_hi(vi s)
+{
+	return DOT_U_ANY ? vi_sra(s, 4) : s;
+}
+
 INLINE vf load_float(unsigned int type, const uint8_t *const tile[], unsigned int v, size_t k)
 {
 	if (type == NPU_TYPE_F32)
@@ -707,10 +718,13 @@ INLINE void direct_q4_0(unsigned int mr, unsigned int nv, const uint8_t *const t
 
 	load_acc(mr, nv, acc, f);
 	for (size_t col = 0; blocks; blocks--, col += 16 * 18, g += 10 * mr) {
-		vi s[MR_DIRECT][WIDE];
+		vi s[MR_DIRECT][WIDE], h[MR_DIRECT][WIDE];
 		vf dw[WIDE];
 
 		start_sums(mr, nv, g + 8 * mr, s);
+		UNROLL for (unsigned int r = 0; r < mr; r++)
+			for (unsigned int v = 0; v < nv; v++)
+				h[r][v] = vi_zero();
 		UNROLL for (unsigned int j = 0; j < 4; j++) {
 			vi lo[WIDE], hi[WIDE];
 
@@ -718,11 +732,14 @@ INLINE void direct_q4_0(unsigned int mr, unsigned int nv, const uint8_t *const t
 				vi w = q4_0_raw(tile, v, col, j);
 
 				lo[v] = nibbles_lo(w);
-				hi[v] = nibbles_hi(w);
+				hi[v] = nibbles_hi_raw(w);
 			}
 			dot_step(mr, nv, false, lo, g + j * mr, s);
-			dot_step(mr, nv, false, hi, g + (4 + j) * mr, s);
+			dot_step(mr, nv, false, hi, g + (4 + j) * mr, h);
 		}
+		UNROLL for (unsigned int r = 0; r < mr; r++)
+			for (unsigned int v = 0; v < nv; v++)
+				s[r][v] = vi_add(s[r][v], sum_hi(h[r][v]));
 		load_scales(tile, nv, col, dw);
 		scale_step(mr, nv, dw, (const float *)(g + 9 * mr), s, f);
 	}
@@ -744,12 +761,12 @@ INLINE void q4_k_chunk(unsigned int nv, const uint8_t *const tile[], size_t col,
 			vi w = vi_load(lanes32(tile, v, col + Q4_K_QS + (c * 8 + i) * 64));
 
 			lo[v] = vi_dot_u(lo[v], nibbles_lo(w), a);
-			hi[v] = vi_dot_u(hi[v], nibbles_hi(w), b);
+			hi[v] = vi_dot_u(hi[v], nibbles_hi_raw(w), b);
 		}
 	}
 	UNROLL for (unsigned int v = 0; v < nv; v++) {
 		s[v] = vi_add(s[v], vi_mul(lo[v], byte_of(sc[v][c / 2], c % 2 * 2)));
-		s[v] = vi_add(s[v], vi_mul(hi[v], byte_of(sc[v][c / 2], c % 2 * 2 + 1)));
+		s[v] = vi_add(s[v], vi_mul(sum_hi(hi[v]), byte_of(sc[v][c / 2], c % 2 * 2 + 1)));
 	}
 }
 

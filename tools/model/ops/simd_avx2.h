@@ -82,6 +82,7 @@ static inline vi vi_dot_s(vi acc, vi w, vi a)
 }
 
 #define Q8_BIAS			0	/* packed Q8_0 weights stay signed */
+#define DOT_U_ANY		0	/* dot_u saturates with large bytes of w */
 
 static inline int32_t vi_hmax(vi a)
 {

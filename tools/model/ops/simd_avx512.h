@@ -77,6 +77,7 @@ typedef __mmask16 vm;
 #define vi_dot_u(acc, w, a)	_mm512_dpbusd_epi32(acc, w, a)
 #define vi_dot_s(acc, w, a)	_mm512_dpbusd_epi32(acc, w, a)
 #define Q8_BIAS			128	/* packed Q8_0 weights are unsigned */
+#define DOT_U_ANY		1	/* dot_u is exact for every byte of w */
 
 static inline int32_t vi_hmax(vi a)
 {
