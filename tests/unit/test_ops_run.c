@@ -315,6 +315,107 @@ static void test_empty(void **state)
 	assert_int_equal(s->maps + s->probes, 0);
 }
 
+/* ---- The caller's floating-point environment ---------------------------------------- */
+
+#if defined(__x86_64__)
+/* Round up, flush subnormal results and operands to zero, trap division by zero and overflow. */
+#define STRANGE_ENV	0xd9c0u
+static uint64_t get_env(void)
+{
+	return __builtin_ia32_stmxcsr() & ~0x3fu;	/* without the sticky flags */
+}
+
+static void set_env(uint64_t v)
+{
+	__builtin_ia32_ldmxcsr((unsigned int)v);
+}
+#elif defined(__aarch64__)
+/* Round up, flush to zero. */
+#define STRANGE_ENV	0x1400000u
+static uint64_t get_env(void)
+{
+	uint64_t v;
+
+	__asm__ volatile("mrs %0, fpcr" : "=r"(v));
+	return v;
+}
+
+static void set_env(uint64_t v)
+{
+	__asm__ volatile("msr fpcr, %0" : : "r"(v) : "memory");
+}
+#endif
+
+#if defined(STRANGE_ENV)
+#define ENV_X		0x1000u
+#define ENV_W		0x2000u
+#define ENV_DST		0x3000u
+#define ENV_BYTES	0x800u
+
+/* Numbers of which sums, products and quotients are inexact, and some are subnormal. */
+static void fill_env_operands(struct space *s)
+{
+	for (unsigned int i = 0; i < ENV_BYTES / 4; i++) {
+		floats(s, ENV_X)[i] = (float)((i * 37) % 101) / 7.0f - 7.0f;
+		floats(s, ENV_W)[i] = (i % 3 ? 0x1p-128f : 1.0f) * (float)(1 + i % 13) / 3.0f;
+	}
+	memset(s->bytes + ENV_DST, 0xee, ENV_BYTES);
+}
+
+/*
+ * A host process may have set any mode in the thread that calls (fast-math
+ * start-up code sets FTZ and DAZ): the bits stay the same, and so does the mode.
+ */
+static void test_environment(void **state)
+{
+	struct space *s = *state;
+	struct npu_tensor x = dense(ENV_X, NPU_TYPE_F32, 32, 16, 1), w = dense(ENV_W, NPU_TYPE_F32, 32, 16, 1);
+	struct npu_tensor dst = dense(ENV_DST, NPU_TYPE_F32, 32, 16, 1), sq = dense(ENV_DST, NPU_TYPE_F32, 16, 16, 1);
+	const struct npu_cmd_matmul mm = { .cmd.opcode = NPU_OP_MATMUL, .dst = sq, .x = x, .w = w };
+	const struct npu_cmd_norm norm = { .cmd.opcode = NPU_OP_RMS_NORM, .weight = ENV_W, .eps = 1e-5f, .dst = dst,
+					   .src = x };
+	const struct npu_cmd_softmax soft = { .cmd.opcode = NPU_OP_SOFTMAX, .scale = 13.0f, .dst = dst, .src = x };
+	const struct npu_cmd_binary mul = { .cmd.opcode = NPU_OP_BINARY, .kind = NPU_BINARY_MUL, .dst = dst, .a = x,
+					    .b = w };
+	const struct npu_cmd_binary div = { .cmd.opcode = NPU_OP_BINARY, .kind = NPU_BINARY_DIV, .dst = dst, .a = x,
+					    .b = x };
+	const struct npu_cmd_map silu = { .cmd.opcode = NPU_OP_UNARY, .kind = NPU_UNARY_SILU, .dst = dst, .src = x };
+	const struct npu_cmd_map q8 = { .cmd.opcode = NPU_OP_COPY, .dst = dense(ENV_DST, NPU_TYPE_Q8_0, 32, 16, 1),
+					.src = x };
+	const struct {
+		const void *packet;
+		uint32_t size;
+	} ops[] = {
+		{ &mm, sizeof(mm) },   { &norm, sizeof(norm) }, { &soft, sizeof(soft) }, { &mul, sizeof(mul) },
+		{ &div, sizeof(div) }, { &silu, sizeof(silu) }, { &q8, sizeof(q8) },
+	};
+	const uint64_t normal = get_env();
+	uint8_t want[ENV_BYTES];
+
+	for (unsigned int path = NPU_PATH_SCALAR; path <= NPU_PATH_NEON; path++) {
+		if (!npu_path_supported(path))
+			continue;
+		s->env.path = path;
+		for (unsigned int i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+			uint64_t env;
+			int r;
+
+			fill_env_operands(s);
+			assert_int_equal(run(s, ops[i].packet, ops[i].size), 0);
+			memcpy(want, s->bytes + ENV_DST, ENV_BYTES);
+			memset(s->bytes + ENV_DST, 0xee, ENV_BYTES);
+			set_env(STRANGE_ENV);
+			r = npu_op_run(ops[i].packet, &s->env);
+			env = get_env();
+			set_env(normal);
+			assert_int_equal(r, 0);
+			assert_int_equal(env, STRANGE_ENV);
+			assert_memory_equal(want, s->bytes + ENV_DST, ENV_BYTES);
+		}
+	}
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +426,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_scatter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_in_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
+#if defined(STRANGE_ENV)
+		cmocka_unit_test_setup_teardown(test_environment, setup, teardown),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

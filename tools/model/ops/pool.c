@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fpenv.h"
 #include "pool.h"
 
 struct loop {
@@ -68,16 +69,6 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-/* The profile's environment: round to nearest even, subnormals kept, no traps. */
-static void set_fp_mode(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_ldmxcsr(0x1f80);
-#elif defined(__aarch64__)
-	__asm__ volatile("msr fpcr, xzr");
-#endif
 }
 
 static bool run_piece(struct loop *l, unsigned int worker)
@@ -141,7 +132,7 @@ static void *worker_main(void *arg)
 	struct worker *w = arg;
 	struct npu_pool *pool = w->pool;
 
-	set_fp_mode();
+	(void)npu_fpenv_enter();
 	if (pool->opt.thread_enter)
 		pool->opt.thread_enter(pool->opt.arg);
 	pthread_mutex_lock(&pool->lock);

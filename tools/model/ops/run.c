@@ -2,6 +2,7 @@
 /* Running a tensor packet that npu_op_plan() found legal. */
 #include <string.h>
 
+#include "fpenv.h"
 #include "mathfn.h"
 #include "run.h"
 
@@ -166,12 +167,10 @@ static bool is_empty(const void *packet)
 	return false;
 }
 
-int npu_op_run(const void *packet, struct npu_op_env *env)
+static int run(const void *packet, struct npu_op_env *env)
 {
 	const struct npu_cmd *cmd = packet;
 
-	if (is_empty(packet))
-		return 0;
 	switch (cmd->opcode) {
 	case NPU_OP_MATMUL:
 		return npu_run_matmul(packet, env);
@@ -204,4 +203,17 @@ int npu_op_run(const void *packet, struct npu_op_env *env)
 		return npu_run_fill(packet, env);
 	}
 	return env->illegal(env, NPU_OPERAND_NONE, 0);	/* npu_op_plan() lets no other opcode pass */
+}
+
+int npu_op_run(const void *packet, struct npu_op_env *env)
+{
+	npu_fpenv caller;
+	int r;
+
+	if (is_empty(packet))
+		return 0;
+	caller = npu_fpenv_enter();
+	r = run(packet, env);
+	npu_fpenv_leave(caller);
+	return r;
 }
