@@ -276,6 +276,74 @@ static void test_hazards(void **state)
 	bench_free(b);
 }
 
+/* ---- Faults ---------------------------------------------------------------------------- */
+
+static void restart(struct bench *b, unsigned int q)
+{
+	q_cmd(b, q, NPU_QCMD_RESET);
+	wr(b, NPU_QC(q) + NPU_QC_HEAD, b->tail[q]);
+	q_cmd(b, q, NPU_QCMD_START);
+}
+
+/* What a faulted job left on an engine has ended when the queue's next job starts: it meets no later command. */
+static void test_dropped_job(void **state)
+{
+	struct bench *b = setup();
+	struct stream s = { .size = 0 };
+	uint64_t before;
+
+	(void)state;
+	s_inc(&s, VA_DATA, VA_DATA, 65536, 0, NPU_NO_TOKEN);	/* 31 us */
+	s_op(&s, 0x0e);
+	q_submit(b, 0, &s);
+	q_expect_fault(b, 0, NPU_FAULT_OPCODE_ILLEGAL);
+	before = npu_model_stat(b->m, NPU_MODEL_STAT_DEVICE_NS);
+	assert_true(before < 10000);
+	restart(b, 0);
+	s.size = 0;
+	s_fill(&s, VA_DATA, 65536, 0.0f, 0, NPU_NO_TOKEN);
+	assert_int_equal(hazards(b, &s), 0);
+	assert_true(npu_model_stat(b->m, NPU_MODEL_STAT_DEVICE_NS) > 31000);
+
+	/* The next job's budget is its own. */
+	wr(b, NPU_QC(0) + NPU_QC_BUDGET_US, 20);
+	for (unsigned int i = 0; i < 2; i++) {
+		s.size = 0;
+		s_inc(&s, VA_DATA, VA_DATA, 65536, 0, NPU_NO_TOKEN);
+		s_op(&s, 0x0e);
+		q_submit(b, 0, &s);
+		q_expect_fault(b, 0, NPU_FAULT_OPCODE_ILLEGAL);
+		restart(b, 0);
+	}
+	s.size = 0;
+	s_inc(&s, VA_DATA, VA_DATA, 1000, 0, NPU_NO_TOKEN);
+	assert_int_equal(hazards(b, &s), 0);
+	bench_free(b);
+}
+
+/* A command that its watchdog stopped holds its engine no longer. */
+static void test_watchdog_frees(void **state)
+{
+	struct bench *b = setup();
+	struct stream s = { .size = 0 };
+	uint64_t cycles = 10ull * rd(b, NPU_CAP_CORE_KHZ) / 1000;
+
+	(void)state;
+	bench_queue(b, 1, 0, NPU_QC_MODE_KERNEL);
+	wr(b, NPU_QC(0) + NPU_QC_WATCHDOG_US, 10);
+	s_inc(&s, VA_DATA, VA_DATA, 65536, 0, NPU_NO_TOKEN);
+	s_end(&s);
+	q_submit(b, 0, &s);
+	q_expect_fault(b, 0, NPU_FAULT_WATCHDOG);
+	assert_int_equal(rd64(b, NPU_CNT_ENGINE_LO(NPU_ENGINE_VECTOR)), cycles);
+	s.size = 0;
+	s_inc(&s, VA_DATA, VA_DATA, 1000, 0, NPU_NO_TOKEN);
+	s_end(&s);
+	assert_true(q_wait(b, 1, q_submit(b, 1, &s)));
+	assert_in_range(npu_model_stat(b->m, NPU_MODEL_STAT_DEVICE_NS), 10000, 12000);
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_case_overlap),  cmocka_unit_test(test_case_dependent),
 		cmocka_unit_test(test_deterministic), cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_above_bound),   cmocka_unit_test(test_hazards),
+		cmocka_unit_test(test_dropped_job),   cmocka_unit_test(test_watchdog_frees),
 	};
 
 	return cmocka_run_group_tests_name("model: timing", tests, NULL, NULL);

@@ -273,6 +273,7 @@ struct queue {
 	uint8_t stop_engine;
 	struct fault stop_fault;	/* of a hang: what a watchdog will report */
 	uint64_t drain;		/* device time when all issued commands have ended */
+	uint64_t dropped;	/* and when those of jobs that were dropped have */
 	uint64_t token[NPU_TOKENS];	/* device time when the token is zero */
 	uint32_t run_watchdog_us, run_budget_us;	/* the registers when the token was taken */
 	uint64_t watchdog_cycles, budget_cycles;	/* of the job */
@@ -328,8 +329,12 @@ struct cost {
 };
 
 void timing_cost(const struct config *c, const struct npu_op_plan *p, struct cost *out);
-/* Books the command on its engine at or after @issue; returns its end and its start through @start. */
-uint64_t timing_book(struct npu_model *m, unsigned int engine, const struct cost *k, uint64_t issue, uint64_t *start);
+/*
+ * Books the command on its engine from @start, at or after @issue, to @stop. False: it would take more than @limit
+ * cycles (0: none), and was stopped there.
+ */
+bool timing_book(struct npu_model *m, unsigned int engine, const struct cost *k, uint64_t issue, uint64_t limit,
+		 uint64_t *start, uint64_t *stop);
 
 /* ---- Hazards ---------------------------------------------------------------------------- */
 

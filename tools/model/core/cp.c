@@ -141,6 +141,8 @@ static enum run fetch_job(struct npu_model *m, struct queue *q, struct fault *f)
 		d.stream ^= 8;
 		d.rsvd[0] ^= arg | 1;
 	}
+	/* What a dropped job left on the engines ends first; its time is not this job's. */
+	cp_advance(m, q, q->dropped);
 	memset(&q->job, 0, sizeof(q->job));
 	q->job.seqno = d.seqno;
 	if (!descriptor_valid(m, &d))

@@ -67,6 +67,8 @@ static void drop_job(struct npu_model *m, struct queue *q)
 		queue_release_engine(m, q);
 	memset(&q->job, 0, sizeof(q->job));
 	memset(q->token, 0, sizeof(q->token));
+	if (q->dropped < q->drain)
+		q->dropped = q->drain;
 	q->drain = 0;
 	q->block = BLOCK_NONE;
 	q->block_ns = 0;

@@ -124,9 +124,10 @@ static enum run account(struct npu_model *m, struct queue *q, const struct npu_o
 	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
 	struct cost k;
 	uint64_t start, end;
+	bool in_time;
 
 	timing_cost(&m->cfg, plan, &k);
-	end = timing_book(m, plan->engine, &k, issue, &start);
+	in_time = timing_book(m, plan->engine, &k, issue, q->watchdog_cycles, &start, &end);
 	if (m->hazards)
 		hazards_check(m, q, q->packet, plan->engine, start, end);
 	cp_advance(m, q, start);
@@ -138,7 +139,7 @@ static enum run account(struct npu_model *m, struct queue *q, const struct npu_o
 	count(&m->cnt_read, plan->bytes_read);
 	count(&m->cnt_write, plan->bytes_written);
 	count(&m->cnt_sram, k.sram_bytes);
-	if (q->watchdog_cycles && end - start > q->watchdog_cycles) {
+	if (!in_time) {
 		cp_packet_fault(q, f, NPU_FAULT_WATCHDOG, q->job.pc);
 		f->engine = plan->engine;
 		return RUN_FAULT;

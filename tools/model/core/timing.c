@@ -54,12 +54,14 @@ void timing_cost(const struct config *c, const struct npu_op_plan *p, struct cos
 	out->latency = moved ? div_up((uint64_t)c->dram_latency_ns * c->core_khz, 1000000) : 0;
 }
 
-uint64_t timing_book(struct npu_model *m, unsigned int engine, const struct cost *k, uint64_t issue, uint64_t *start)
+bool timing_book(struct npu_model *m, unsigned int engine, const struct cost *k, uint64_t issue, uint64_t limit,
+		 uint64_t *start, uint64_t *stop)
 {
 	uint64_t begin = issue > m->engine_free[engine] ? issue : m->engine_free[engine];
 	uint64_t data = begin + m->cfg.command_cycles;
 	uint64_t dram = data > m->dram_free ? data : m->dram_free;
-	uint64_t end = data + (k->compute > k->sram ? k->compute : k->sram);
+	uint64_t end = data + (k->compute > k->sram ? k->compute : k->sram), last = begin + limit;
+	bool within;
 
 	/* The memory channel serves one command after the other. */
 	if (k->dram) {
@@ -68,8 +70,16 @@ uint64_t timing_book(struct npu_model *m, unsigned int engine, const struct cost
 			end = m->dram_free;
 	}
 	end += k->latency;
+	within = !limit || end <= last;
+	if (!within) {
+		/* Taken off its engine, and off the memory channel if it had got there. */
+		end = last;
+		if (k->dram && m->dram_free > last)
+			m->dram_free = dram > last ? dram : last;
+	}
 	m->engine_free[engine] = end;
 	count(&m->cnt_engine[engine], end - begin);
 	*start = begin;
-	return end;
+	*stop = end;
+	return within;
 }

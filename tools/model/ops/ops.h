@@ -85,7 +85,10 @@ struct npu_op_env {
 
 #define NPU_OP_PROBE	4u	/* or-ed to access */
 
-/* Do it, whatever the caller's floating-point environment. 0, -EFAULT (fault recorded), -ENOMEM (host memory; the core reports NPU_FAULT_INTERNAL). */
+/*
+ * Do it, whatever the caller's floating-point environment. 0, -EFAULT (fault recorded), -ENOMEM (host memory; the
+ * core reports NPU_FAULT_INTERNAL).
+ */
 int npu_op_run(const void *packet, struct npu_op_env *env);
 
 /* Bytes per block and elements per block of a type; 0 for an unknown type. */
