@@ -36,6 +36,8 @@ static void bus_irq(void *host, bool level)
 	b->level = level;
 	pthread_cond_broadcast(&b->cond);
 	pthread_mutex_unlock(&b->lock);
+	if (b->irq_slow)
+		usleep(20);
 }
 
 static void bus_log(void *host, const char *text)

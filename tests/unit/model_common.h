@@ -44,6 +44,7 @@ struct bench {
 	pthread_cond_t cond;
 	bool level;
 	unsigned int rises;
+	bool irq_slow;		/* the callback takes its time */
 
 	uint64_t table[64];	/* root of each slot's tables */
 	uint64_t ring[32], comp[32], image[32];

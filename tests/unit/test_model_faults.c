@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Every fault that can be injected, and the way out of it. */
 #include <errno.h>
+#include <sched.h>
 #include <time.h>
 
 #include "model_common.h"
@@ -209,6 +210,50 @@ static void test_irq_spurious(void **state)
 	assert_int_equal(b->rises, 1);
 	assert_false(b->level);
 	assert_int_equal(rd(b, NPU_IRQ_SUMMARY), 0);
+	bench_free(b);
+}
+
+static void *pulse_thread(void *arg)
+{
+	struct bench *b = arg;
+
+	for (unsigned int i = 0; i < 500; i++) {
+		inject(b, NPU_INJECT_IRQ_SPURIOUS, -1, 0, 1, 0);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/*
+ * A sampled line is never behind a register access, even while another thread is
+ * in the callback; nor is the line that callbacks drive, at rest.
+ */
+static void test_irq_sampled(void **state)
+{
+	struct bench *b = setup(&async_opt);
+	pthread_t thread;
+	uint64_t pulses;
+
+	(void)state;
+	/* A cause that stays: RESET_DONE. */
+	wr(b, NPU_RESET, NPU_RESET_KEY);
+	while (!(rd(b, NPU_STATUS) & NPU_STATUS_READY))
+		sched_yield();
+	b->irq_slow = true;
+	assert_int_equal(pthread_create(&thread, NULL, pulse_thread, b), 0);
+	for (unsigned int i = 0; i < 3000; i++) {
+		bool on = i % 2 == 0;
+
+		wr(b, NPU_IRQ_GLOBAL_EN, on ? NPU_IRQ_G_RESET_DONE : 0);
+		assert_int_equal(npu_model_irq(b->m, NULL), on);
+	}
+	pthread_join(thread, NULL);
+	assert_false(npu_model_irq(b->m, &pulses));
+	assert_in_range(pulses, 1, 500);
+	pthread_mutex_lock(&b->lock);
+	while (b->level)	/* another thread may still be telling */
+		pthread_cond_wait(&b->cond, &b->lock);
+	pthread_mutex_unlock(&b->lock);
 	bench_free(b);
 }
 
@@ -468,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_hang_watchdog),  cmocka_unit_test(test_hang_async),
 		cmocka_unit_test(test_access_faults),  cmocka_unit_test(test_descriptor),
 		cmocka_unit_test(test_irq_lost),       cmocka_unit_test(test_irq_spurious),
+		cmocka_unit_test(test_irq_sampled),
 		cmocka_unit_test(test_irq_storm),      cmocka_unit_test(test_slow_resets),
 		cmocka_unit_test(test_failed_resets),  cmocka_unit_test(test_fatal),
 		cmocka_unit_test(test_gone),	       cmocka_unit_test(test_bad_injections),

@@ -45,7 +45,13 @@ struct npu_model_bus {
 	 */
 	int (*window)(void *host, uint64_t bus, struct npu_model_window *out);
 
-	/* The level of the interrupt line. Called on every change. */
+	/*
+	 * The level of the interrupt line. Called on every change, in order, by
+	 * one thread at a time and without a lock of the model: so a register
+	 * access may return while another thread is about to tell of the change
+	 * that it made. A host that drives a line of its own takes the call as a
+	 * hint, and the level from npu_model_irq().
+	 */
 	void (*irq)(void *host, bool level);
 
 	/* Optional: monotonic nanoseconds for TIMER; NULL = CLOCK_MONOTONIC. */
@@ -105,6 +111,14 @@ uint64_t npu_model_mmio_size(const struct npu_model *m);
 /* @size is 4 or 8, @offset aligned to it; anything else reads 0 and is ignored. */
 uint64_t npu_model_read(struct npu_model *m, uint64_t offset, unsigned int size);
 void npu_model_write(struct npu_model *m, uint64_t offset, uint64_t value, unsigned int size);
+
+/*
+ * The level of the interrupt line now: what has been written is in it. Does not call
+ * back, and waits for no callback. A host that samples and drives its line under
+ * one lock never leaves an old level on it.
+ * @pulses (may be NULL): injected rises so far that had no status bit and that no sample shows.
+ */
+bool npu_model_irq(struct npu_model *m, uint64_t *pulses);
 
 /* Cold reset, as by the reset line: every register to its reset value, all work dropped. Waits for traffic to stop. */
 void npu_model_reset(struct npu_model *m);

@@ -34,8 +34,7 @@ struct NpuState {
     MemoryRegion mmio;
     qemu_irq irq;
     QEMUBH *irq_bh;
-    bool irq_level;             /* as the model set it last; atomic */
-    bool irq_raised;            /* and nothing was done to the NPU since; atomic */
+    uint64_t irq_pulses;        /* of the model that the guest was shown; BQL */
     QEMUTimer *irq_pulse_end;
     struct npu_model *model;
 
@@ -81,10 +80,6 @@ static void npu_irq(void *opaque, bool level)
 {
     NpuState *s = opaque;
 
-    qatomic_set(&s->irq_level, level);
-    if (level) {
-        qatomic_set(&s->irq_raised, true);
-    }
     qemu_bh_schedule(s->irq_bh);
 }
 
@@ -117,37 +112,25 @@ static const struct npu_model_bus npu_bus = {
     .thread_exit = npu_thread_exit,
 };
 
-/* BQL held */
+/*
+ * BQL held: takes the level from the model and puts it on the line. Both happen
+ * under the BQL, so of two updates the later one has the newer level; and a
+ * register access leaves the line as it should be before the guest goes on.
+ * Lock order: BQL, then the model's lock, which is never held in a callback.
+ */
 static void npu_update_irq(void *opaque)
 {
     NpuState *s = opaque;
+    uint64_t pulses;
+    bool level = npu_model_irq(s->model, &pulses);
 
-    qemu_set_irq(s->irq, qatomic_read(&s->irq_level) && !s->in_reset);
-}
-
-/* BQL held: something was done to the NPU, so a line that is low is no pulse. */
-static void npu_settle_irq(NpuState *s)
-{
-    qatomic_set(&s->irq_raised, false);
-    npu_update_irq(s);
-}
-
-/*
- * BQL held. A line that the model raised and lowered before this ran, with
- * nothing done to the NPU meanwhile, was an injected pulse.
- */
-static void npu_irq_bh(void *opaque)
-{
-    NpuState *s = opaque;
-
-    if (qatomic_xchg(&s->irq_raised, false) && !qatomic_read(&s->irq_level) &&
-        !s->in_reset) {
-        qemu_set_irq(s->irq, 1);
+    if (pulses != s->irq_pulses) {
+        s->irq_pulses = pulses;
         timer_mod(s->irq_pulse_end,
                   qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + NPU_PULSE_NS);
-        return;
     }
-    npu_update_irq(s);
+    level |= timer_pending(s->irq_pulse_end);
+    qemu_set_irq(s->irq, level && !s->in_reset);
 }
 
 static bool npu_add_window(Int128 start, Int128 len, const MemoryRegion *cmr,
@@ -213,7 +196,7 @@ static void npu_mmio_write(void *opaque, hwaddr offset, uint64_t value,
         npu_model_step(s->model, UINT_MAX);
     }
     /* A line that this write lowered must be low when the guest goes on. */
-    npu_settle_irq(s);
+    npu_update_irq(s);
 }
 
 static const MemoryRegionOps npu_mmio_ops = {
@@ -229,13 +212,13 @@ static const MemoryRegionOps npu_mmio_ops = {
 void npu_set_clock(NpuState *s, bool on)
 {
     npu_model_set_clock(s->model, on);
-    npu_settle_irq(s);
+    npu_update_irq(s);
 }
 
 void npu_set_power(NpuState *s, bool on)
 {
     npu_model_set_power(s->model, on);
-    npu_settle_irq(s);
+    npu_update_irq(s);
 }
 
 void npu_set_reset(NpuState *s, bool asserted)
@@ -244,7 +227,7 @@ void npu_set_reset(NpuState *s, bool asserted)
         npu_model_reset(s->model);
     }
     s->in_reset = asserted;
-    npu_settle_irq(s);
+    npu_update_irq(s);
 }
 
 uint64_t npu_stat(NpuState *s, enum npu_model_stat stat)
@@ -375,7 +358,7 @@ static void npu_realize(DeviceState *dev, Error **errp)
                    s->isa);
         return;
     }
-    s->irq_bh = qemu_bh_new(npu_irq_bh, s);
+    s->irq_bh = qemu_bh_new(npu_update_irq, s);
     s->irq_pulse_end = timer_new_ns(QEMU_CLOCK_VIRTUAL, npu_update_irq, s);
 
     /* The model's threads inherit the mask: QEMU's signals are not for them. */

@@ -378,6 +378,7 @@ struct irq {
 	bool delivering;	/* a thread is in the callback */
 	bool lost;		/* injected: the line stays low until the next event */
 	bool pulse;		/* injected: a spurious rise is due */
+	uint64_t pulses;	/* such rises that the host was told of */
 	uint64_t storm_ns;	/* injected: the line stays high until then; 0 = none */
 };
 

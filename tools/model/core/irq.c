@@ -58,6 +58,7 @@ void irq_deliver_unlock(struct npu_model *m)
 			i->pulse = false;
 			if (!pulse && i->level == i->delivered)
 				break;
+			i->pulses += pulse;
 			i->delivered = pulse || i->level;
 			pthread_mutex_unlock(&m->lock);
 			m->bus.ops.irq(m->bus.host, i->delivered);
@@ -66,4 +67,17 @@ void irq_deliver_unlock(struct npu_model *m)
 		i->delivering = false;
 	}
 	pthread_mutex_unlock(&m->lock);
+}
+
+bool npu_model_irq(struct npu_model *m, uint64_t *pulses)
+{
+	bool level;
+
+	core_lock(m);
+	level = m->irq.level;
+	if (pulses)
+		*pulses = m->irq.pulses;
+	/* What is to be delivered is another thread's business. */
+	pthread_mutex_unlock(&m->lock);
+	return level;
 }
