@@ -12,6 +12,8 @@ for tar in "$out"/guest/*/gcov.tar; do
 	[ -e "$tar" ] || continue
 	n=$((n + 1))
 	mkdir -p "$work/$n"
+	# The objects name their sources as the build saw them.
+	ln -s "$tree/kernel" "$work/$n/kernel"
 	tar -C "$work/$n" -xf "$tar"
 	find "$work/$n" -path '*npu*' -name '*.gcda' | while read -r data; do
 		name=$(basename "$data" .gcda)
