@@ -29,14 +29,16 @@ static int bus_window(void *host, uint64_t addr, struct npu_model_window *out)
 static void bus_irq(void *host, bool level)
 {
 	struct bench *b = host;
+	bool slow;
 
 	pthread_mutex_lock(&b->lock);
 	if (level && !b->level)
 		b->rises++;
 	b->level = level;
+	slow = b->irq_slow;
 	pthread_cond_broadcast(&b->cond);
 	pthread_mutex_unlock(&b->lock);
-	if (b->irq_slow)
+	if (slow)
 		usleep(20);
 }
 

@@ -239,7 +239,9 @@ static void test_irq_sampled(void **state)
 	wr(b, NPU_RESET, NPU_RESET_KEY);
 	while (!(rd(b, NPU_STATUS) & NPU_STATUS_READY))
 		sched_yield();
+	pthread_mutex_lock(&b->lock);
 	b->irq_slow = true;
+	pthread_mutex_unlock(&b->lock);
 	assert_int_equal(pthread_create(&thread, NULL, pulse_thread, b), 0);
 	for (unsigned int i = 0; i < 3000; i++) {
 		bool on = i % 2 == 0;

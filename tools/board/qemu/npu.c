@@ -25,8 +25,11 @@
 #include "npu_regs.h"
 
 #define NPU_MAX_WINDOWS 8
-/* How long a pulse of the interrupt line is: enough for a CPU to see it. */
-#define NPU_PULSE_NS    (200 * SCALE_US)
+/*
+ * A pulse of the interrupt line lasts until the guest looks at the NPU, which is
+ * when a CPU has seen it however busy the host is, and at most this long.
+ */
+#define NPU_PULSE_NS    (100 * SCALE_MS)
 
 struct NpuState {
     SysBusDevice parent_obj;
@@ -171,6 +174,14 @@ static void npu_find_windows(NpuState *s)
 
 /* ---- registers -------------------------------------------------------------- */
 
+static void npu_end_pulse(NpuState *s)
+{
+    if (timer_pending(s->irq_pulse_end)) {
+        timer_del(s->irq_pulse_end);
+        npu_update_irq(s);
+    }
+}
+
 static uint64_t npu_mmio_read(void *opaque, hwaddr offset, unsigned size)
 {
     NpuState *s = opaque;
@@ -179,6 +190,7 @@ static uint64_t npu_mmio_read(void *opaque, hwaddr offset, unsigned size)
         s->reset_accesses++;
         return UINT64_MAX;
     }
+    npu_end_pulse(s);
     return npu_model_read(s->model, offset, size);
 }
 
