@@ -74,6 +74,7 @@
 #define   NPU_FEAT_QUEUE_RESET		(1u << 3)	/* reset of one queue */
 #define   NPU_FEAT_MIN_SHARE		(1u << 4)	/* guaranteed minimum shares */
 #define   NPU_FEAT_ENGINE_CYCLES	(1u << 5)	/* counters per engine */
+#define   NPU_FEAT_ACTIVATIONS		(1u << 6)	/* quantised activations: types A8 and A8_K */
 #define NPU_CAP_OPS_LO			0x030	/* bit n: operation n of npu_isa.h */
 #define NPU_CAP_OPS_HI			0x034
 #define NPU_CAP_TYPES_LO		0x038	/* bit n: matmul weight type n, rows */

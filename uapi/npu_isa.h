@@ -75,16 +75,20 @@ enum npu_opcode {
 	NPU_OP_SELECTIVE_SCAN	= 0x36,
 	NPU_OP_RETENTION	= 0x37,
 	NPU_OP_RWKV		= 0x38,
+	/* Optional, defined. */
+	NPU_OP_MATMUL_GLU	= 0x39,	/* MATRIX: gated unit of two products */
 	NPU_OP_LAST		= 0x5f,
 };
 
 #define NPU_OP_BIT(op)		((op) - NPU_OP_FIRST)
 
-/* Element types: GGUF's numbers. */
+/* Element types: GGUF's numbers; A8 and A8_K have numbers that GGUF has retired. */
 enum npu_type {
 	NPU_TYPE_F32	= 0,
 	NPU_TYPE_F16	= 1,
 	NPU_TYPE_Q4_0	= 2,
+	NPU_TYPE_A8	= 4,	/* activations as MATMUL quantises them for Q8_0 and Q4_0: F32 scale, 32 int8 */
+	NPU_TYPE_A8_K	= 5,	/* ... for Q4_K and Q6_K: F32 scale, 256 int8 */
 	NPU_TYPE_Q8_0	= 8,
 	NPU_TYPE_Q4_K	= 12,
 	NPU_TYPE_Q6_K	= 14,
@@ -146,8 +150,17 @@ struct npu_tensor {
 	uint64_t nb[NPU_DIMS];
 	uint8_t type;		/* enum npu_type */
 	uint8_t layout;		/* enum npu_layout */
-	uint8_t rsvd[6];	/* zero; a page-table operand is reserved here */
+	uint8_t hint;		/* NPU_HINT_*: on-chip memory; never changes a result that may be read */
+	uint8_t rsvd[5];	/* zero; a page-table operand is reserved here */
 };
+
+/*
+ * Hints. A device may ignore KEEP and LOCAL. What DROP names must not be read
+ * again before it is written: its bytes are unspecified then.
+ */
+#define NPU_HINT_KEEP	(1u << 0)	/* the bytes stay in on-chip memory as far as there is room */
+#define NPU_HINT_LOCAL	(1u << 1)	/* destination, with KEEP: written to memory only if it must leave */
+#define NPU_HINT_DROP	(1u << 2)	/* source: this is the last use; needs no place and no writing back */
 
 /* ---- Control ---------------------------------------------------------------- */
 
@@ -242,7 +255,7 @@ struct npu_cmd_trap {
 /*
  * MATMUL: dst[m][n] = sum_k x[m][k] * w[n][k] (+ bias[n]) (+ old dst[m][n])
  *   dst ne {N, M, B2, B3}  F32 or F16
- *   x   ne {K, M, B2, B3}  F32 or F16
+ *   x   ne {K, M, B2, B3}  F32 or F16; A8 with Q8_0 and Q4_0 weights, A8_K with Q4_K and Q6_K
  *   w   ne {K, N, b2, b3}  F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K; b2 divides B2, b3 divides B3 (grouped)
  *   bias F32[N], contiguous
  */
@@ -258,10 +271,23 @@ struct npu_cmd_matmul {
 #define NPU_MATMUL_ACCUMULATE	(1u << 1)	/* dst F32 only */
 
 /*
+ * MATMUL_GLU: dst[m][n] = act(sum_k x[m][k] * gate[n][k]) * (sum_k x[m][k] * up[n][k])
+ *   dst ne {N, M, B2, B3}  F32, F16; A8, A8_K
+ *   x   as in MATMUL; gate, up: as w in MATMUL, of the same type, layout and extents
+ * Each sum is rounded as MATMUL stores F32; act and the product are those of GLU.
+ */
+struct npu_cmd_matmul_glu {
+	struct npu_cmd cmd;
+	uint32_t kind;		/* enum npu_glu_kind */
+	uint32_t rsvd[3];
+	struct npu_tensor dst, x, gate, up;
+};
+
+/*
  * ATTENTION: for head h (of H) and query row m at position pos + m:
  *   dst[m][h][:] = sum_j softmax_j(cap(scale * q[m][h] . k[h / (H / G)][j])) v[h / (H / G)][j]
  *   over key positions j in [0, KV): causal j <= pos + m, window j > pos + m - window.
- *   dst ne {Dv, H, M, B}   F32 or F16
+ *   dst ne {Dv, H, M, B}   F32, F16, A8 or A8_K
  *   q   ne {D,  H, M, B}   F32 or F16
  *   k   ne {D, KV, G, B}   F32 F16 Q8_0; G divides H
  *   v   ne {Dv, KV, G, B}  same type as k
@@ -286,7 +312,7 @@ struct npu_cmd_norm {
 	uint64_t bias;		/* LAYER_NORM only */
 	float eps;
 	uint32_t rsvd[3];
-	struct npu_tensor dst, src;	/* F32 or F16 */
+	struct npu_tensor dst, src;	/* F32 or F16; dst also A8, A8_K */
 };
 
 /*
@@ -362,7 +388,7 @@ struct npu_cmd_map {
 	struct npu_tensor dst, src;
 };
 
-/* BINARY, GLU: each dimension of a and b is dst's or 1 (broadcast; GLU: no broadcast). F32 or F16. */
+/* BINARY, GLU: each dimension of a and b is dst's or 1 (broadcast; GLU: no broadcast). F32 or F16; dst of GLU also A8, A8_K. */
 struct npu_cmd_binary {
 	struct npu_cmd cmd;
 	uint32_t kind;
@@ -412,6 +438,7 @@ NPU_ISA_ASSERT(sizeof(struct npu_cmd_timestamp) == 32);
 NPU_ISA_ASSERT(sizeof(struct npu_cmd_progress) == 32);
 NPU_ISA_ASSERT(sizeof(struct npu_cmd_trap) == 32);
 NPU_ISA_ASSERT(sizeof(struct npu_cmd_matmul) == 224);
+NPU_ISA_ASSERT(sizeof(struct npu_cmd_matmul_glu) == 288);
 NPU_ISA_ASSERT(sizeof(struct npu_cmd_attention) == 304);
 NPU_ISA_ASSERT(sizeof(struct npu_cmd_norm) == 176);
 NPU_ISA_ASSERT(sizeof(struct npu_cmd_rope) == 176);
@@ -422,7 +449,9 @@ NPU_ISA_ASSERT(sizeof(struct npu_cmd_topk) == 224);
 NPU_ISA_ASSERT(sizeof(struct npu_cmd_rows) == 208);
 NPU_ISA_ASSERT(offsetof(struct npu_tensor, nb) == 24);
 NPU_ISA_ASSERT(offsetof(struct npu_tensor, type) == 56);
+NPU_ISA_ASSERT(offsetof(struct npu_tensor, hint) == 58);
 NPU_ISA_ASSERT(offsetof(struct npu_cmd_matmul, dst) == 32);
+NPU_ISA_ASSERT(offsetof(struct npu_cmd_matmul_glu, dst) == 32);
 NPU_ISA_ASSERT(offsetof(struct npu_cmd_attention, dst) == 48);
 
 #endif /* NPU_ISA_H */

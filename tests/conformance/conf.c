@@ -139,6 +139,10 @@ static void random_block(struct conf_instance *ci, unsigned int type, uint8_t *p
 
 	random_bytes(ci, p, conf_block_bytes(type));
 	switch (type) {
+	case NPU_TYPE_A8:
+	case NPU_TYPE_A8_K:
+		conf_encode(NPU_TYPE_F32, p, scale / 127);
+		break;
 	case NPU_TYPE_Q8_0:
 		conf_encode(NPU_TYPE_F16, p, scale / 127);
 		break;
@@ -194,7 +198,7 @@ static uint32_t new_buf(struct conf_instance *ci, size_t bytes, bool output, uin
 	return ci->nbufs++;
 }
 
-static uint32_t buf_of(const struct conf_instance *ci, const struct npu_tensor *t)
+uint32_t conf_buf_of(const struct conf_instance *ci, const struct npu_tensor *t)
 {
 	uint32_t field = (uint32_t)((const uint8_t *)&t->addr - ci->packet);
 
@@ -238,7 +242,7 @@ uint8_t *conf_vector(struct conf_instance *ci, uint64_t *field, size_t bytes)
 uint8_t *conf_at(struct conf_instance *ci, const struct npu_tensor *t, uint64_t i0, uint64_t i1, uint64_t i2,
 		 uint64_t i3)
 {
-	return ci->bufs[buf_of(ci, t)].data + CONF_GUARD + i0 / conf_block_len(t->type) * t->nb[0] + i1 * t->nb[1] +
+	return ci->bufs[conf_buf_of(ci, t)].data + CONF_GUARD + i0 / conf_block_len(t->type) * t->nb[0] + i1 * t->nb[1] +
 	       i2 * t->nb[2] + i3 * t->nb[3];
 }
 
@@ -264,12 +268,45 @@ void conf_expect(struct conf_instance *ci, const struct npu_tensor *t, uint64_t 
 		ci->values = v;
 	}
 	v = &ci->values[ci->nvalues++];
-	v->buf = buf_of(ci, t);
+	v->buf = conf_buf_of(ci, t);
 	v->offset = (uint64_t)(conf_at(ci, t, i0, i1, i2, i3) - ci->bufs[v->buf].data);
 	v->index = (uint32_t)(i0 % conf_block_len(t->type));
 	v->type = t->type;
 	v->want = want;
 	v->tol = isfinite(want) && isfinite(tol) ? tol : 0.0;
+}
+
+static bool is_act(unsigned int type)
+{
+	return type == NPU_TYPE_A8 || type == NPU_TYPE_A8_K;
+}
+
+/*
+ * What was expected of elements is stored quantised: half a step besides, of a scale that is off by as much
+ * as the largest element. Values of a block were added one after the other.
+ */
+static void expect_quantised(struct conf_instance *ci)
+{
+	for (size_t at = 0; at < ci->nvalues && !ci->failed;) {
+		uint32_t len = is_act(ci->values[at].type) ? conf_block_len(ci->values[at].type) : 1;
+		double amax = 0.0, tol = 0.0;
+		bool finite = true;
+
+		for (uint32_t i = 0; i < len && len > 1; i++) {
+			const struct conf_value *v = &ci->values[at + i];
+
+			finite &= isfinite(v->want) != 0;
+			amax = fmax(amax, fabs(v->want));
+			tol = fmax(tol, v->tol);
+		}
+		for (uint32_t i = 0; i < len && len > 1; i++) {
+			struct conf_value *v = &ci->values[at + i];
+
+			v->tol = finite ? 0.5001 * amax / 127.0 + 2.0 * (v->tol + tol) + 0x1p-119 : 0.0;
+			v->want = finite ? v->want : NAN;
+		}
+		at += len;
+	}
 }
 
 /* ---- Instances ---------------------------------------------------------------------------- */
@@ -287,6 +324,7 @@ int conf_make(size_t i, struct conf_instance *ci)
 	cmd->opcode = (uint16_t)cases[i].op;
 	cmd->signal = NPU_NO_TOKEN;
 	cases[i].make(ci, &cases[i]);
+	expect_quantised(ci);
 	cmd->len = (uint8_t)(ci->len / NPU_PACKET_ALIGN);
 	if (ci->failed) {
 		conf_free(ci);
@@ -372,9 +410,11 @@ static bool canonical_nan(const struct conf_value *v, const uint8_t *p)
 {
 	uint32_t u = 0;
 
-	memcpy(&u, p, v->type == NPU_TYPE_F32 ? 4 : 2);
+	memcpy(&u, p, v->type == NPU_TYPE_F32 || is_act(v->type) ? 4 : 2);
 	switch (v->type) {
 	case NPU_TYPE_F32:
+	case NPU_TYPE_A8:	/* the scale */
+	case NPU_TYPE_A8_K:
 		return u == 0x7fc00000u;
 	case NPU_TYPE_BF16:
 		return u == 0x7fc0u;

@@ -68,6 +68,8 @@ void conf_fill_tensor(struct conf_instance *ci, const struct npu_tensor *t, enum
 /* Turn the rows of weights in @t into 16-row tiles. Reading them back with conf_get() needs a copy made before. */
 void conf_make_tiles(struct conf_instance *ci, struct npu_tensor *t);
 
+/* Index of the tensor's buffer. */
+uint32_t conf_buf_of(const struct conf_instance *ci, const struct npu_tensor *t);
 /* Where element (or its block) is in its buffer. */
 uint8_t *conf_at(struct conf_instance *ci, const struct npu_tensor *t, uint64_t i0, uint64_t i1, uint64_t i2,
 		 uint64_t i3);

@@ -12,6 +12,8 @@ const char *conf_type_name(unsigned int type)
 	case NPU_TYPE_F32: return "f32";
 	case NPU_TYPE_F16: return "f16";
 	case NPU_TYPE_BF16: return "bf16";
+	case NPU_TYPE_A8: return "a8";
+	case NPU_TYPE_A8_K: return "a8_k";
 	case NPU_TYPE_Q4_0: return "q4_0";
 	case NPU_TYPE_Q8_0: return "q8_0";
 	case NPU_TYPE_Q4_K: return "q4_k";
@@ -30,6 +32,8 @@ uint32_t conf_block_bytes(unsigned int type)
 	case NPU_TYPE_I8: return 1;
 	case NPU_TYPE_F16: case NPU_TYPE_BF16: case NPU_TYPE_I16: return 2;
 	case NPU_TYPE_I64: return 8;
+	case NPU_TYPE_A8: return 4 + 32;
+	case NPU_TYPE_A8_K: return 4 + 256;
 	case NPU_TYPE_Q4_0: return 2 + 16;
 	case NPU_TYPE_Q8_0: return 2 + 32;
 	case NPU_TYPE_Q4_K: return 2 + 2 + 12 + 128;
@@ -41,8 +45,8 @@ uint32_t conf_block_bytes(unsigned int type)
 uint32_t conf_block_len(unsigned int type)
 {
 	switch (type) {
-	case NPU_TYPE_Q4_0: case NPU_TYPE_Q8_0: return 32;
-	case NPU_TYPE_Q4_K: case NPU_TYPE_Q6_K: return 256;
+	case NPU_TYPE_Q4_0: case NPU_TYPE_Q8_0: case NPU_TYPE_A8: return 32;
+	case NPU_TYPE_Q4_K: case NPU_TYPE_Q6_K: case NPU_TYPE_A8_K: return 256;
 	}
 	return 1;
 }
@@ -122,6 +126,10 @@ double conf_decode(unsigned int type, const uint8_t *row, uint64_t i)
 		return (int32_t)load_bits(b, 4);
 	case NPU_TYPE_I64:
 		return (double)(int64_t)load_bits(b, 8);
+	case NPU_TYPE_A8:
+	case NPU_TYPE_A8_K:
+		/* -128 is read as -127. */
+		return decode_float(load_bits(b, 4), 8, 23) * fmax((int8_t)b[4 + i], -127.0);
 	case NPU_TYPE_Q8_0:
 		return half_at(b) * (int8_t)b[2 + i];
 	case NPU_TYPE_Q4_0:
@@ -224,7 +232,7 @@ void conf_make_tiles(struct conf_instance *ci, struct npu_tensor *t)
 
 	if (ci->failed)
 		return;
-	b = &ci->bufs[ci->nbufs - 1];	/* the last tensor made */
+	b = &ci->bufs[conf_buf_of(ci, t)];
 	b->size = (matrix * batches + 2 * CONF_GUARD + 63) / 64 * 64;
 	data = aligned_alloc(64, b->size);
 	to = malloc(b->size);

@@ -81,7 +81,8 @@ static bool run(struct target *t, enum npu_path path, struct npu_pool *pool, boo
 		size_t size)
 {
 	static const struct npu_op_limits limits = {
-		.max_macs = 1ull << 40, .max_bytes = 1ull << 40, .va_limit = 1ull << 48, .ops = 0xffff,
+		.max_macs = 1ull << 40, .max_bytes = 1ull << 40, .va_limit = 1ull << 48,
+		.ops = 0xffff | 1ull << NPU_OP_BIT(NPU_OP_MATMUL_GLU),
 		.types_rows = ~0u, .types_tiles = ~0u,
 	};
 	struct conf_instance *ci = t->ci;

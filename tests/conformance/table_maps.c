@@ -329,6 +329,7 @@ static void make_copy(struct conf_instance *ci, const struct conf_case *c)
 {
 	struct npu_cmd_map *p = (struct npu_cmd_map *)ci->packet;
 	bool src_blocks = conf_block_len(c->src_type) > 1, dst_blocks = conf_block_len(c->dst_type) > 1;
+	bool act = c->dst_type == NPU_TYPE_A8 || c->dst_type == NPU_TYPE_A8_K;
 
 	ci->len = sizeof(*p);
 	conf_tensor(ci, &p->dst, c->dst_type, c->ne, dst_blocks && c->pad == STRIDE_TRANSPOSED ? STRIDE_PADDED : c->pad,
@@ -339,7 +340,7 @@ static void make_copy(struct conf_instance *ci, const struct conf_case *c)
 		return;
 	conf_fill_tensor(ci, &p->src, c->fill);
 	EACH_ROW(c->ne, i1, i2, i3) {
-		if (dst_blocks && !src_blocks) {
+		if (dst_blocks && !src_blocks && !act) {
 			for (uint64_t i = 0; i < c->ne[0]; i += 32)
 				expect_block(ci, p, i, i1, i2, i3);
 			continue;
@@ -439,10 +440,46 @@ static void add_fill(void)
 	}
 }
 
+/* Quantised activations: gated units, copies. */
+static void add_activations(void)
+{
+	static const uint8_t types[] = { NPU_TYPE_A8, NPU_TYPE_A8_K };
+	static const uint32_t ne[][NPU_DIMS] = {
+		{ 256, 1, 1, 1 }, { 768, 3, 2, 1 }, { 1280, 2, 1, 2 }, { 20480, 1, 1, 1 }, { 256, 80, 1, 1 }, { 0, 2, 1, 1 },
+	};
+	static const enum conf_fill fills[] = { FILL_NORMAL, FILL_SPECIAL, FILL_TINY, FILL_LARGE };
+
+	for (size_t t = 0; t < sizeof(types); t++)
+		for (size_t s = 0; s < sizeof(ne) / sizeof(ne[0]); s++)
+			for (unsigned int v = 0; v < 4; v++) {
+				struct conf_case c = {
+					.make = make_copy, .op = NPU_OP_COPY, .dst_type = types[t], .fill = fills[v],
+					.src_type = v == 1 ? NPU_TYPE_F16 : v == 2 ? NPU_TYPE_BF16 : NPU_TYPE_F32,
+					.pad = v % 2 ? STRIDE_PADDED : STRIDE_DENSE,
+				};
+
+				if (v == 3)
+					c.src_type = types[t];
+				memcpy(c.ne, ne[s], sizeof(c.ne));
+				conf_add(&c, "copy/%s-%s/%ux%ux%ux%u/%s", conf_type_name(c.src_type),
+					 conf_type_name(c.dst_type), c.ne[0], c.ne[1], c.ne[2], c.ne[3],
+					 conf_fill_name(c.fill));
+				c.make = make_binary;
+				c.op = NPU_OP_GLU;
+				c.kind = v % NPU_GLU_COUNT;
+				c.src_type = v == 1 ? NPU_TYPE_F16 : NPU_TYPE_F32;
+				c.src2_type = NPU_TYPE_F32;
+				conf_add(&c, "glu/%u/%s,f32-%s/%ux%ux%ux%u/%s", c.kind, conf_type_name(c.src_type),
+					 conf_type_name(c.dst_type), c.ne[0], c.ne[1], c.ne[2], c.ne[3],
+					 conf_fill_name(c.fill));
+			}
+}
+
 void conf_add_maps(void)
 {
 	add_unary();
 	add_binary();
 	add_copy();
 	add_fill();
+	add_activations();
 }

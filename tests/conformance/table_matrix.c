@@ -93,7 +93,7 @@ static void expect_matmul(struct conf_instance *ci, const struct npu_cmd_matmul 
 				decode_row(ci, &p->x, m, i2, i3, a.x);
 				for (uint64_t i = 0; i < k; i++)
 					a.slack[i] = 0.0;
-				if (is_block(w->type))
+				if (is_block(w->type) && !is_block(p->x.type))
 					quantise(&a, k, block);
 				for (uint64_t i = 0; i < n; i++) {
 					struct dot r = dot(&a, rows + i * k, k, block);
@@ -216,6 +216,143 @@ static void add_matmul(void)
 			add_mm(type, layout, shapes[3], &c, "grouped");
 		}
 	}
+}
+
+/* Activations that are quantised already. */
+static void add_matmul_act(void)
+{
+	static const uint8_t quantised[] = { NPU_TYPE_Q8_0, NPU_TYPE_Q4_0, NPU_TYPE_Q4_K, NPU_TYPE_Q6_K };
+	static const struct mm_shape shapes[] = {
+		{ 1, 1, 1 }, { 1, 33, 3 }, { 3, 17, 1 }, { 7, 50, 5 }, { 64, 48, 6 }, { 1, 272, 8 }, { 4, 16, 0 },
+	};
+
+	for (unsigned int i = 0; i < 4 * 2 * 7; i++) {
+		unsigned int type = quantised[i / 14];
+		struct conf_case c = {
+			.dst_type = i % 7 == 3 ? NPU_TYPE_F16 : NPU_TYPE_F32, .pad = i % 2 ? STRIDE_PADDED : STRIDE_DENSE,
+			.src2_type = conf_block_len(type) == 32 ? NPU_TYPE_A8 : NPU_TYPE_A8_K,
+			.flags = i % 7 == 4 ? NPU_MATMUL_BIAS | NPU_MATMUL_ACCUMULATE : 0,
+		};
+
+		add_mm(type, i / 7 % 2, shapes[i % 7], &c, c.flags ? "act-bias-accumulate" : "act");
+	}
+}
+
+/* ---- MATMUL_GLU ---------------------------------------------------------------------------- */
+
+/* The act of a gated unit, and how much it changes with its argument at most. */
+static double gate_of(unsigned int kind, double x, double *slope)
+{
+	double e = erf(x * M_SQRT1_2), t = tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+
+	*slope = 1.2;
+	switch (kind) {
+	case NPU_GLU_SWIGLU:
+		return x == -INFINITY ? -0.0 : x / (1 + exp(-x));
+	case NPU_GLU_GEGLU:
+		return x == -INFINITY ? -0.0 : 0.5 * x * (1 + e);
+	case NPU_GLU_GEGLU_TANH:
+		return x == -INFINITY ? -0.0 : 0.5 * x * (1 + t);
+	case NPU_GLU_REGLU:
+		return isnan(x) || x > 0 ? x : 0.0;
+	default:
+		*slope = 0.26;
+		return 1 / (1 + exp(-x));
+	}
+}
+
+static void expect_gated(struct conf_instance *ci, const struct npu_cmd_matmul_glu *p)
+{
+	uint64_t k = p->x.ne[0], n = p->gate.ne[1], block = conf_block_len(p->gate.type);
+	double *rows = malloc((2 * n + 2) * k * sizeof(double) + 1);
+	struct activation a = { rows + 2 * n * k, rows + (2 * n + 1) * k };
+
+	if (!rows) {
+		ci->failed = true;
+		return;
+	}
+	EACH_ROW(p->dst.ne, m, i2, i3) {
+		uint64_t b2 = i2 / (p->dst.ne[2] / p->gate.ne[2]);
+
+		for (uint64_t i = 0; i < n; i++) {
+			decode_row(ci, &p->gate, i, b2, 0, rows + i * k);
+			decode_row(ci, &p->up, i, b2, 0, rows + (n + i) * k);
+		}
+		decode_row(ci, &p->x, m, i2, i3, a.x);
+		for (uint64_t i = 0; i < k; i++)
+			a.slack[i] = 0.0;
+		if (is_block(p->gate.type) && !is_block(p->x.type))
+			quantise(&a, k, block);
+		for (uint64_t i = 0; i < n; i++) {
+			struct dot g = dot(&a, rows + i * k, k, block), u = dot(&a, rows + (n + i) * k, k, block);
+			double slope, act = gate_of(p->kind, g.sum, &slope), want = act * u.sum;
+			double soft = fmin(fabs(g.sum), 8.0) * fabs(u.sum);
+
+			conf_expect(ci, &p->dst, i, m, i2, i3, want, slope * g.error * (fabs(u.sum) + u.error) +
+				    fabs(act) * u.error + 16 * EPS32 * (fabs(want) + soft) + 0x1p-140);
+		}
+	}
+	free(rows);
+}
+
+/* a[0..2]: M, N, K; ne[2..3]: B2, B3; a[3]: b2 of the weights. */
+static void make_gated(struct conf_instance *ci, const struct conf_case *c)
+{
+	struct npu_cmd_matmul_glu *p = (struct npu_cmd_matmul_glu *)ci->packet;
+	uint32_t m = c->a[0], n = c->a[1], k = c->a[2];
+
+	ci->len = sizeof(*p);
+	p->kind = c->kind;
+	conf_tensor(ci, &p->dst, c->dst_type, (uint32_t[]){ n, m, c->ne[2], c->ne[3] }, c->pad, true);
+	conf_tensor(ci, &p->x, c->src2_type, (uint32_t[]){ k, m, c->ne[2], c->ne[3] }, c->pad, false);
+	conf_tensor(ci, &p->gate, c->src_type, (uint32_t[]){ k, n, c->a[3], 1 }, c->layout ? STRIDE_DENSE : c->pad, false);
+	if (ci->failed)
+		return;
+	conf_fill_tensor(ci, &p->x, c->fill);
+	conf_fill_tensor(ci, &p->gate, FILL_NORMAL);
+	conf_tensor(ci, &p->up, c->src_type, (uint32_t[]){ k, n, c->a[3], 1 }, STRIDE_DENSE, false);
+	if (ci->failed)
+		return;
+	conf_fill_tensor(ci, &p->up, FILL_NORMAL);
+	if (m && n && k)
+		expect_gated(ci, p);
+	if (c->layout) {
+		conf_make_tiles(ci, &p->up);
+		conf_make_tiles(ci, &p->gate);
+	}
+}
+
+static void add_gated(void)
+{
+	static const struct {
+		uint32_t m, n, k, dst;
+	} shapes[] = {
+		{ 1, 32, 1, NPU_TYPE_A8 }, { 1, 256, 3, NPU_TYPE_A8_K }, { 3, 17, 2, NPU_TYPE_F32 },
+		{ 7, 96, 2, NPU_TYPE_A8 }, { 33, 512, 2, NPU_TYPE_A8_K }, { 5, 48, 1, NPU_TYPE_F16 },
+		{ 1, 304, 4, NPU_TYPE_F32 }, { 600, 1056, 1, NPU_TYPE_A8 }, { 4, 16, 0, NPU_TYPE_F32 },
+	};
+
+	for (size_t t = 0; t < sizeof(weight_types); t++)
+		for (unsigned int i = 0; i < 2 * 9; i++) {
+			unsigned int type = weight_types[t], s = i % 9;
+			struct conf_case c = {
+				.make = make_gated, .op = NPU_OP_MATMUL_GLU, .kind = (uint32_t)(t + i) % NPU_GLU_COUNT,
+				.src_type = (uint8_t)type, .dst_type = (uint8_t)shapes[s].dst, .layout = i / 9,
+				.src2_type = s == 5 ? NPU_TYPE_F16 : NPU_TYPE_F32, .fill = s == 3 ? FILL_SPECIAL : FILL_NORMAL,
+				.pad = s == 4 ? STRIDE_PADDED : STRIDE_DENSE,
+				.ne = { 0, 0, s == 2 ? 4 : 1, s == 2 ? 2 : 1 },
+				.a = { shapes[s].m, shapes[s].n, shapes[s].k * (is_block(type) ? conf_block_len(type) : 40),
+				       s == 2 ? 2 : 1 },
+			};
+
+			if (s % 2 && is_block(type) && s != 3)
+				c.src2_type = conf_block_len(type) == 32 ? NPU_TYPE_A8 : NPU_TYPE_A8_K;
+			if (s == 7 && !(type == NPU_TYPE_Q8_0 || type == NPU_TYPE_F32))
+				c.a[0] = 9;	/* one of each kind is large */
+			conf_add(&c, "matmul_glu/%u/%s/%s/%s-%s/m%un%uk%u/%s", c.kind, conf_type_name(type),
+				 c.layout ? "tile16" : "rows", conf_type_name(c.src2_type), conf_type_name(c.dst_type),
+				 c.a[0], c.a[1], c.a[2], conf_fill_name(c.fill));
+		}
 }
 
 /* ---- ATTENTION ------------------------------------------------------------------------- */
@@ -367,8 +504,29 @@ static void add_attention(void)
 	}
 }
 
+static void add_attention_act(void)
+{
+	static const uint8_t caches[] = { NPU_TYPE_F32, NPU_TYPE_F16, NPU_TYPE_Q8_0 };
+
+	for (unsigned int i = 0; i < 3 * 4; i++) {
+		uint32_t d = i & 2 ? 256 : 64;
+		struct conf_case c = {
+			.make = make_attention, .op = NPU_OP_ATTENTION, .flags = NPU_ATTN_CAUSAL, .src_type = caches[i / 4],
+			.src2_type = NPU_TYPE_F32, .dst_type = i & 2 ? NPU_TYPE_A8_K : NPU_TYPE_A8,
+			.f = { 0.125f, 0 }, .fill = i & 1 ? FILL_SPECIAL : FILL_NORMAL,
+			.ne = { d, 4, 9, 1 }, .a = { d, 140, 2, 100 },
+		};
+
+		conf_add(&c, "attention/%s-%s/d%u/%s", conf_type_name(c.src_type), conf_type_name(c.dst_type), d,
+			 conf_fill_name(c.fill));
+	}
+}
+
 void conf_add_matrix(void)
 {
 	add_matmul();
 	add_attention();
+	add_matmul_act();
+	add_gated();
+	add_attention_act();
 }

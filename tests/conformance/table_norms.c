@@ -118,6 +118,27 @@ static void add_norms(void)
 	}
 }
 
+/* Quantised results. */
+static void add_norm_activations(void)
+{
+	static const uint32_t ne[][NPU_DIMS] = { { 256, 1, 1, 1 }, { 768, 3, 2, 1 }, { 5120, 2, 1, 2 }, { 256, 300, 1, 1 } };
+	static const enum conf_fill fills[] = { FILL_NORMAL, FILL_SPECIAL, FILL_TINY };
+
+	for (unsigned int i = 0; i < 4 * 3 * 4; i++) {
+		bool layer = i & 1;
+		struct conf_case c = {
+			.make = make_norm, .op = layer ? NPU_OP_LAYER_NORM : NPU_OP_RMS_NORM,
+			.dst_type = i & 2 ? NPU_TYPE_A8_K : NPU_TYPE_A8, .fill = fills[i / 4 % 3], .flags = layer ? 3 : 1,
+			.src_type = i / 4 % 3 == 1 ? NPU_TYPE_F16 : NPU_TYPE_F32,
+			.pad = i / 4 % 3 == 2 ? STRIDE_PADDED : STRIDE_DENSE,
+		};
+
+		memcpy(c.ne, ne[i / 12], sizeof(c.ne));
+		conf_add(&c, "%s/%s-%s/%ux%ux%ux%u/%s", layer ? "layer_norm" : "rms_norm", conf_type_name(c.src_type),
+			 conf_type_name(c.dst_type), c.ne[0], c.ne[1], c.ne[2], c.ne[3], conf_fill_name(c.fill));
+	}
+}
+
 /* ---- SOFTMAX ---------------------------------------------------------------------------- */
 
 static void make_softmax(struct conf_instance *ci, const struct conf_case *c)
@@ -416,4 +437,5 @@ void conf_add_norms(void)
 	add_reduce();
 	add_topk();
 	add_rope();
+	add_norm_activations();
 }

@@ -100,7 +100,7 @@ static unsigned int below(struct input *in, unsigned int n)
 
 static const uint8_t types[] = {
 	NPU_TYPE_F32, NPU_TYPE_F16, NPU_TYPE_Q8_0, NPU_TYPE_Q4_0, NPU_TYPE_Q4_K, NPU_TYPE_Q6_K, NPU_TYPE_BF16,
-	NPU_TYPE_I8, NPU_TYPE_I16, NPU_TYPE_I32, NPU_TYPE_I64,
+	NPU_TYPE_I8, NPU_TYPE_I16, NPU_TYPE_I32, NPU_TYPE_I64, NPU_TYPE_A8, NPU_TYPE_A8_K,
 };
 
 static unsigned int float_type(struct input *in)
@@ -140,6 +140,16 @@ static uint32_t columns(struct input *in, unsigned int type)
 	return len > 1 ? len * (dim(in) % 5) : dim(in);
 }
 
+/* F32 or F16, or what goes with quantised weights of @type (or does not). */
+static unsigned int act_type(struct input *in, unsigned int type)
+{
+	unsigned int b = below(in, 4);
+
+	if (b < 2 || npu_type_block_len(type) == 1)
+		return types[b % 2];
+	return npu_type_block_len(type) == 32 ? NPU_TYPE_A8 : NPU_TYPE_A8_K;
+}
+
 static uint32_t make_matmul(struct input *in, struct npu_cmd_matmul *p)
 {
 	unsigned int type = types[below(in, 7)];
@@ -148,9 +158,24 @@ static uint32_t make_matmul(struct input *in, struct npu_cmd_matmul *p)
 	p->flags = below(in, 4);
 	p->bias = p->flags & NPU_MATMUL_BIAS ? 64 : 0;
 	p->dst = tensor(in, p->flags & NPU_MATMUL_ACCUMULATE ? NPU_TYPE_F32 : float_type(in), n, m, 2 * b2, 1);
-	p->x = tensor(in, float_type(in), k, m, 2 * b2, 1);
+	p->x = tensor(in, act_type(in, type), k, m, 2 * b2, 1);
 	p->w = tensor(in, type, k, n, b2, 1);
 	p->w.layout = below(in, 2);
+	return sizeof(*p);
+}
+
+static uint32_t make_matmul_glu(struct input *in, struct npu_cmd_matmul_glu *p)
+{
+	unsigned int type = types[below(in, 7)], to = act_type(in, types[2 + below(in, 4)]);
+	uint32_t m = dim(in), n = columns(in, to), k = columns(in, type), b2 = 1 + below(in, 3);
+
+	p->kind = below(in, NPU_GLU_COUNT);
+	p->dst = tensor(in, to, n, m, 2 * b2, 1);
+	p->x = tensor(in, act_type(in, type), k, m, 2 * b2, 1);
+	p->gate = tensor(in, type, k, n, b2, 1);
+	p->up = tensor(in, type, k, n, b2, 1);
+	p->gate.layout = p->up.layout = below(in, 2);
+	p->x.hint = below(in, 2);
 	return sizeof(*p);
 }
 
@@ -165,7 +190,7 @@ static uint32_t make_attention(struct input *in, struct npu_cmd_attention *p)
 	p->window = below(in, 2) ? dim(in) : 0;
 	p->scale = (float)below(in, 9) - 4.0f;
 	p->softcap = (float)below(in, 3) * 10.0f;
-	p->dst = tensor(in, float_type(in), dv, h, m, 1);
+	p->dst = tensor(in, act_type(in, type), dv, h, m, 1);
 	p->q = tensor(in, float_type(in), d, h, m, 1);
 	p->k = tensor(in, type, d, kv, g, 1);
 	p->v = tensor(in, type, dv, kv, g, 1);
@@ -273,11 +298,16 @@ static uint32_t make_rows(struct input *in, struct npu_cmd_rows *p)
 
 static uint32_t make_packet(struct input *in, uint8_t *packet)
 {
-	unsigned int op = NPU_OP_FIRST + below(in, 16);
+	unsigned int op = NPU_OP_FIRST + below(in, 17);
 	uint32_t len;
 
 	memset(packet, 0, NPU_PACKET_MAX);
+	if (op == NPU_OP_FIRST + 16)
+		op = NPU_OP_MATMUL_GLU;
 	switch (op) {
+	case NPU_OP_MATMUL_GLU:
+		len = make_matmul_glu(in, (void *)packet);
+		break;
 	case NPU_OP_MATMUL:
 		len = make_matmul(in, (void *)packet);
 		break;
@@ -358,7 +388,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct npu_op_limits limits = {
-		.max_macs = 1u << 20, .max_bytes = 1u << 18, .va_limit = 1u << 20, .ops = 0xffff,
+		.max_macs = 1u << 20, .max_bytes = 1u << 18, .va_limit = 1u << 20,
+		.ops = 0xffff | 1ull << NPU_OP_BIT(NPU_OP_MATMUL_GLU),
 		.types_rows = ~0u, .types_tiles = ~0u,
 	};
 	static struct space s = { .env = { .map = map, .illegal = illegal, .scratch = scratch } };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The timing model: the six cases that counters-and-timing.rst computes by
+ * The timing model: the cases that counters-and-timing.rst computes by
  * hand, counters, determinism, and the hazard checker.
  */
 #include "model_common.h"
@@ -36,6 +36,9 @@ static void expect_cycles(uint64_t got, uint64_t hand)
 	assert_in_range(got, hand - hand / 20, hand + hand / 20);
 }
 
+/* Of the tensors of the commands below. */
+static uint8_t dst_hint, src_hint;
+
 static uint32_t s_matmul(struct stream *s, uint8_t wtype, uint32_t m, uint32_t n, uint32_t k, uint64_t row, uint64_t dst,
 			 uint32_t wait, uint8_t signal)
 {
@@ -46,6 +49,7 @@ static uint32_t s_matmul(struct stream *s, uint8_t wtype, uint32_t m, uint32_t n
 	c.w.nb[0] = wtype == NPU_TYPE_F16 ? 2 : 34;
 	c.w.nb[1] = row;
 	c.w.nb[2] = c.w.nb[3] = row * n;
+	c.dst.hint = dst_hint;
 	c.cmd.wait = wait;
 	c.cmd.signal = signal;
 	return s_put(s, &c, sizeof(c), NULL, 0);
@@ -55,6 +59,7 @@ static uint32_t s_copy(struct stream *s, uint64_t dst, uint64_t src, uint32_t n,
 {
 	struct npu_cmd_map c = { .cmd = cmd(NPU_OP_COPY), .dst = f32(dst, n, 1), .src = f32(src, n, 1) };
 
+	c.src.hint = src_hint;
 	c.cmd.wait = wait;
 	c.cmd.signal = signal;
 	return s_put(s, &c, sizeof(c), NULL, 0);
@@ -147,6 +152,58 @@ static void test_case_dependent(void **state)
 	s_end(&s);
 	expect_cycles(cycles_of(b, &s), 324217);
 	assert_int_equal(npu_model_stat(b->m, NPU_MODEL_STAT_HAZARDS), 0);
+	bench_free(b);
+}
+
+static uint64_t written(struct bench *b)
+{
+	return rd64(b, NPU_CNT_WRITE_LO);
+}
+
+/* 7: the result stays on chip, so that the copy reads nothing; it is dropped, or written back at the end. */
+static void test_case_kept(void **state)
+{
+	struct bench *b = setup();
+	struct stream s = { .size = 0 };
+	uint64_t before;
+
+	(void)state;
+	for (unsigned int drop = 0; drop < 2; drop++) {
+		before = written(b);
+		dst_hint = NPU_HINT_KEEP | NPU_HINT_LOCAL;
+		src_hint = drop ? NPU_HINT_DROP : NPU_HINT_KEEP;
+		s_matmul(&s, NPU_TYPE_F16, 128, 1024, 1024, 2048, BIG + (8 << 20), 0, 1);
+		s_copy(&s, BIG + (12 << 20), BIG + (8 << 20), 131072, 1u << 1, NPU_NO_TOKEN);
+		s_end(&s);
+		expect_cycles(cycles_of(b, &s), drop ? 293377 : 324218);
+		assert_int_equal(written(b) - before, drop ? 524288 : 1048576);
+	}
+	dst_hint = src_hint = 0;
+	bench_free(b);
+}
+
+/* What does not fit goes, oldest first; what another command overwrites or reads is not lost. */
+static void test_room(void **state)
+{
+	struct bench *b = setup();
+	struct stream s = { .size = 0 };
+	uint64_t before = written(b), reads = rd64(b, NPU_CNT_READ_LO);
+
+	(void)state;
+	dst_hint = NPU_HINT_KEEP | NPU_HINT_LOCAL;
+	/* 512 KiB each, of 896 KiB: the second makes the first one leave. */
+	s_matmul(&s, NPU_TYPE_F16, 128, 1024, 32, 64, BIG + (8 << 20), 0, 1);
+	s_matmul(&s, NPU_TYPE_F16, 128, 1024, 32, 64, BIG + (9 << 20), 0, 1);
+	/* More than there is: written at once. */
+	s_matmul(&s, NPU_TYPE_F16, 256, 1024, 32, 64, BIG + (10 << 20), 0, 1);
+	dst_hint = 0;
+	/* Half of the second is overwritten without a hint; the copy reads all of it from memory. */
+	s_copy(&s, BIG + (9 << 20), BIG + (12 << 20), 65536, 1u << 1, 2);
+	s_copy(&s, BIG + (13 << 20), BIG + (9 << 20), 131072, 1u << 2, NPU_NO_TOKEN);
+	s_end(&s);
+	cycles_of(b, &s);
+	assert_int_equal(written(b) - before, (512 + 512 + 1024 + 256 + 512) << 10);
+	assert_int_equal(rd64(b, NPU_CNT_READ_LO) - reads, 3 * 65536 + (2 * 128 + 256) * 32 * 4 + ((256 + 512) << 10));
 	bench_free(b);
 }
 
@@ -350,6 +407,8 @@ int main(void)
 		cmocka_unit_test(test_case_control),  cmocka_unit_test(test_case_copy),
 		cmocka_unit_test(test_case_gemv),     cmocka_unit_test(test_case_gemm),
 		cmocka_unit_test(test_case_overlap),  cmocka_unit_test(test_case_dependent),
+		cmocka_unit_test(test_case_kept),
+		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_deterministic), cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_above_bound),   cmocka_unit_test(test_hazards),
 		cmocka_unit_test(test_dropped_job),   cmocka_unit_test(test_watchdog_frees),

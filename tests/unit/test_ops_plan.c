@@ -9,7 +9,7 @@
 #include "ops.h"
 
 static const struct npu_op_limits limits = {
-	.max_macs = 1ull << 32, .max_bytes = 1ull << 26, .va_limit = 1ull << 39, .ops = 0xffff,
+	.max_macs = 1ull << 32, .max_bytes = 1ull << 26, .va_limit = 1ull << 39, .ops = 0xffff | 1ull << NPU_OP_BIT(NPU_OP_MATMUL_GLU),
 	.types_rows = 1u << NPU_TYPE_F32 | 1u << NPU_TYPE_F16 | 1u << NPU_TYPE_BF16 | 1u << NPU_TYPE_Q8_0 |
 		      1u << NPU_TYPE_Q4_0 | 1u << NPU_TYPE_Q4_K,
 	.types_tiles = 1u << NPU_TYPE_Q8_0 | 1u << NPU_TYPE_F16,
@@ -220,7 +220,7 @@ static void test_header(void **state)
 	plan_of(&p, sizeof(p) + 16);
 	assert_int_equal(plan.fault, NPU_FAULT_ENCODING);
 	for (unsigned int op = 0; op < 0x10000; op++) {
-		bool known = op >= NPU_OP_MATMUL && op <= NPU_OP_FILL;
+		bool known = (op >= NPU_OP_MATMUL && op <= NPU_OP_FILL) || op == NPU_OP_MATMUL_GLU;
 
 		p.cmd.opcode = (uint16_t)op;
 		plan_of(&p, sizeof(p));
@@ -238,9 +238,15 @@ static void test_tensor(void **state)
 {
 	(void)state;
 #define UNARY_REFUSED(change, fault, operand) REFUSED(struct npu_cmd_map, unary, change, fault, operand)
-	for (unsigned int i = 0; i < 6; i++) {
+	for (unsigned int i = 0; i < sizeof(((struct npu_tensor *)0)->rsvd); i++) {
 		UNARY_REFUSED(p.dst.rsvd[i] = 1, ENCODING, 0);
 		UNARY_REFUSED(p.src.rsvd[i] = 0x80, ENCODING, 1);
+	}
+	for (unsigned int hint = 0; hint < 256; hint++) {
+		if (hint > NPU_HINT_KEEP && hint != (NPU_HINT_KEEP | NPU_HINT_LOCAL))
+			UNARY_REFUSED(p.dst.hint = (uint8_t)hint, ENCODING, 0);
+		if (hint > NPU_HINT_KEEP && hint != NPU_HINT_DROP)
+			UNARY_REFUSED(p.src.hint = (uint8_t)hint, ENCODING, 1);
 	}
 	for (unsigned int type = 0; type < 256; type++)
 		if (type != NPU_TYPE_F32 && type != NPU_TYPE_F16)

@@ -112,7 +112,7 @@ static float *floats(struct space *s, uint64_t addr)
 static int run(struct space *s, const void *packet, uint32_t len)
 {
 	const struct npu_op_limits lim = {
-		.max_macs = ~0ull, .max_bytes = ~0ull, .va_limit = ~0ull, .ops = 0xffff, .types_rows = ~0u,
+		.max_macs = ~0ull, .max_bytes = ~0ull, .va_limit = ~0ull, .ops = ~0ull, .types_rows = ~0u,
 		.types_tiles = ~0u,
 	};
 	struct npu_op_plan plan;

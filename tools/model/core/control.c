@@ -290,7 +290,9 @@ enum run cp_control(struct npu_model *m, struct queue *q, unsigned int len, uint
 		break;
 	case NPU_CMD_END:
 		q->job.phase = PHASE_DONE;
-		/* fall through */
+		cp_drain(m, q);
+		cp_write_back(m, q);
+		break;
 	case NPU_CMD_BARRIER:
 		cp_drain(m, q);
 		break;

@@ -315,6 +315,7 @@ int image_load(struct npu_model *m, struct queue *q);
 void cp_env_init(struct npu_model *m);
 void cp_advance(struct npu_model *m, struct queue *q, uint64_t to);
 void cp_drain(struct npu_model *m, struct queue *q);
+void cp_write_back(struct npu_model *m, struct queue *q);
 void cp_job_limits(struct npu_model *m, struct queue *q);
 /* Runs up to @budget packets of the queue that holds the token. Without m->lock. */
 enum run cp_run(struct npu_model *m, struct queue *q, unsigned int budget, unsigned int *done, struct fault *f);
@@ -328,13 +329,52 @@ struct cost {
 	uint64_t latency;		/* cycles */
 };
 
-void timing_cost(const struct config *c, const struct npu_op_plan *p, struct cost *out);
+/* @memory: bytes that pass the memory channel. */
+void timing_cost(const struct config *c, const struct npu_op_plan *p, uint64_t memory, struct cost *out);
+/* The memory channel writes @bytes from @now on; returns when it has. */
+uint64_t timing_write_back(struct npu_model *m, uint64_t bytes, uint64_t now);
 /*
  * Books the command on its engine from @start, at or after @issue, to @stop. False: it would take more than @limit
  * cycles (0: none), and was stopped there.
  */
 bool timing_book(struct npu_model *m, unsigned int engine, const struct cost *k, uint64_t issue, uint64_t limit,
 		 uint64_t *start, uint64_t *stop);
+
+/* ---- On-chip memory ---------------------------------------------------------------------- */
+
+/* @rows times @width bytes, @pitch apart. */
+struct byte_rows {
+	uint64_t lo, width, pitch, rows;
+};
+
+struct resident_part {
+	struct byte_rows block;
+	uint64_t live;		/* bytes of it that have not been dropped */
+	uint64_t dirty;		/* of these: not in memory */
+	uint64_t stamp;		/* last use */
+};
+
+#define RESIDENT_PARTS 32u
+
+struct resident {
+	uint64_t size, used;	/* bytes */
+	uint64_t stamp;
+	unsigned int owner;	/* queue */
+	unsigned int count;
+	struct resident_part part[RESIDENT_PARTS];
+};
+
+void resident_size(struct npu_model *m);
+/* What @t covers; false: not rows at one distance. */
+bool resident_rows(const struct npu_tensor *t, struct byte_rows *b);
+/*
+ * Apply a command's hints. Returns bytes that leave to memory because of it;
+ * @saved_*: bytes of its operands that do not pass the memory channel.
+ */
+uint64_t resident_account(struct npu_model *m, const struct queue *q, const void *packet, uint64_t *saved_read,
+			  uint64_t *saved_write);
+/* Nothing is held any more; returns bytes that go to memory. */
+uint64_t resident_flush(struct npu_model *m);
 
 /* ---- Hazards ---------------------------------------------------------------------------- */
 
@@ -424,6 +464,7 @@ struct npu_model {
 	_Atomic uint64_t now;		/* A: device time, core cycles */
 	uint64_t engine_free[NPU_ENGINES];
 	uint64_t dram_free;
+	struct resident resident;
 	struct hazards *hazards;
 
 	/* A: counters. */

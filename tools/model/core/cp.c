@@ -31,6 +31,15 @@ void cp_drain(struct npu_model *m, struct queue *q)
 	cp_advance(m, q, q->drain);
 }
 
+/* The job ends: on-chip memory is empty for the next one. */
+void cp_write_back(struct npu_model *m, struct queue *q)
+{
+	uint64_t bytes = m->resident.owner == q->index ? resident_flush(m) : 0;
+
+	count(&m->cnt_write, bytes);
+	cp_advance(m, q, timing_write_back(m, bytes, counter(&m->now)));
+}
+
 /* When every token of @mask is zero. */
 uint64_t cp_tokens_clear(const struct queue *q, uint32_t mask, uint64_t t)
 {

@@ -103,6 +103,7 @@ static void rope_areas(const struct npu_cmd_rope *p, struct areas *a)
 static void tensor_areas(const void *packet, struct areas *a)
 {
 	const struct npu_cmd *c = packet;
+	const struct npu_cmd_matmul_glu *mg = packet;
 	const struct npu_cmd_attention *at = packet;
 	const struct npu_cmd_softmax *sm = packet;
 	const struct npu_cmd_map *mp = packet;
@@ -113,6 +114,12 @@ static void tensor_areas(const void *packet, struct areas *a)
 	switch (c->opcode) {
 	case NPU_OP_MATMUL:
 		matmul_areas(packet, a);
+		break;
+	case NPU_OP_MATMUL_GLU:
+		add_tensor(a, &mg->dst, 0, true);
+		add_tensor(a, &mg->x, 1, false);
+		add_tensor(a, &mg->gate, 2, false);
+		add_tensor(a, &mg->up, 3, false);
 		break;
 	case NPU_OP_ATTENTION:
 		add_tensor(a, &at->dst, 0, true);

@@ -103,6 +103,7 @@ void core_reset(struct npu_model *m)
 	}
 	memset(m->hang_cycles, 0, sizeof(m->hang_cycles));
 	m->dram_free = now;
+	resident_flush(m);
 	m->current = NO_QUEUE;
 	memset(m->last_rr, 0, sizeof(m->last_rr));
 	memset(m->irq.status, 0, sizeof(m->irq.status));
@@ -472,6 +473,7 @@ static int setup(struct npu_model *m, const struct npu_model_options *o, char *e
 	m->env.pool = m->pool;
 	cp_env_init(m);
 	regs_limits(m, &m->limits);
+	resident_size(m);
 	m->view_limit = view_limit();
 	core_reset(m);
 	if (m->synchronous)

@@ -70,6 +70,8 @@ static void drop_job(struct npu_model *m, struct queue *q)
 	if (q->dropped < q->drain)
 		q->dropped = q->drain;
 	q->drain = 0;
+	if (m->resident.owner == q->index)
+		resident_flush(m);
 	q->block = BLOCK_NONE;
 	q->block_ns = 0;
 	q->fetch = NULL;

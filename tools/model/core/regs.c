@@ -3,7 +3,7 @@
 #include "core.h"
 
 /* Operations and weight types of this model. */
-#define OPS_MASK	0xffffull	/* MATMUL .. FILL */
+#define OPS_MASK	(0xffffull | 1ull << NPU_OP_BIT(NPU_OP_MATMUL_GLU))	/* MATMUL .. FILL, and the option */
 #define TYPES_MASK	(1u << NPU_TYPE_F32 | 1u << NPU_TYPE_F16 | 1u << NPU_TYPE_Q4_0 | 1u << NPU_TYPE_Q8_0 | \
 			 1u << NPU_TYPE_Q4_K | 1u << NPU_TYPE_Q6_K | 1u << NPU_TYPE_BF16)
 
@@ -32,7 +32,7 @@ static uint64_t with_half(uint64_t old, uint64_t off, uint32_t v)
 static uint32_t features(const struct npu_model *m)
 {
 	return NPU_FEAT_USER_QUEUES | NPU_FEAT_SUSPEND | NPU_FEAT_QUEUE_RESET | NPU_FEAT_MIN_SHARE |
-	       NPU_FEAT_ENGINE_CYCLES | (m->coherent ? NPU_FEAT_COHERENT : 0);
+	       NPU_FEAT_ENGINE_CYCLES | NPU_FEAT_ACTIVATIONS | (m->coherent ? NPU_FEAT_COHERENT : 0);
 }
 
 static bool busy(const struct npu_model *m)

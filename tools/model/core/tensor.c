@@ -123,10 +123,12 @@ static enum run account(struct npu_model *m, struct queue *q, const struct npu_o
 {
 	const struct npu_cmd *c = (const struct npu_cmd *)q->packet;
 	struct cost k;
-	uint64_t start, end;
+	uint64_t start, end, saved_read, saved_write;
+	uint64_t left = resident_account(m, q, q->packet, &saved_read, &saved_write);
+	uint64_t read = plan->bytes_read - saved_read, written = plan->bytes_written - saved_write + left;
 	bool in_time;
 
-	timing_cost(&m->cfg, plan, &k);
+	timing_cost(&m->cfg, plan, read + written, &k);
 	in_time = timing_book(m, plan->engine, &k, issue, q->watchdog_cycles, &start, &end);
 	if (m->hazards)
 		hazards_check(m, q, q->packet, plan->engine, start, end);
@@ -136,8 +138,8 @@ static enum run account(struct npu_model *m, struct queue *q, const struct npu_o
 	if (q->drain < end)
 		q->drain = end;
 	count(&m->cnt_macs, plan->macs);
-	count(&m->cnt_read, plan->bytes_read);
-	count(&m->cnt_write, plan->bytes_written);
+	count(&m->cnt_read, read);
+	count(&m->cnt_write, written);
 	count(&m->cnt_sram, k.sram_bytes);
 	if (!in_time) {
 		cp_packet_fault(q, f, NPU_FAULT_WATCHDOG, q->job.pc);
@@ -145,6 +147,34 @@ static enum run account(struct npu_model *m, struct queue *q, const struct npu_o
 		return RUN_FAULT;
 	}
 	return RUN_MORE;
+}
+
+/* With the hazard checker, what is dropped is lost indeed. */
+static void spoil(struct npu_model *m, struct queue *q, const struct npu_tensor *t)
+{
+	struct byte_rows b;
+	struct xlate x;
+
+	if (!(t->hint & NPU_HINT_DROP) || !resident_rows(t, &b))
+		return;
+	for (uint64_t r = 0; r < b.rows; r++) {
+		void *p = view_map(m, &m->slot[q->slot], &m->bounces, b.lo + r * b.pitch, b.width, true, &x);
+
+		if (p)
+			memset(p, 0xa5, b.width);
+	}
+	if (m->bounces.count)
+		view_end(m, &m->slot[q->slot], &m->bounces, true);
+}
+
+static void spoil_dropped(struct npu_model *m, struct queue *q)
+{
+	struct npu_op_operand op[NPU_OP_TENSORS];
+	unsigned int n = npu_op_operands(q->packet, op);
+
+	for (unsigned int i = 0; i < n; i++)
+		if (!(op[i].access & NPU_OP_WRITE))
+			spoil(m, q, op[i].t);
 }
 
 enum run cp_tensor(struct npu_model *m, struct queue *q, unsigned int len, struct fault *f)
@@ -174,6 +204,8 @@ enum run cp_tensor(struct npu_model *m, struct queue *q, unsigned int len, struc
 	if (stalled(&m->slot[q->slot], q->packet))
 		return cp_stop(q, BLOCK_LOCK);
 	r = execute(m, q, &plan, f);
+	if (r == RUN_MORE && m->hazards)
+		spoil_dropped(m, q);
 	if (r == RUN_MORE)
 		r = account(m, q, &plan, issue, f);
 	return r;

@@ -31,7 +31,7 @@ static uint64_t dram_cycles(const struct config *c, uint64_t bytes)
 	return (uint64_t)(((unsigned __int128)bytes * c->core_khz + per - 1) / per);
 }
 
-void timing_cost(const struct config *c, const struct npu_op_plan *p, struct cost *out)
+void timing_cost(const struct config *c, const struct npu_op_plan *p, uint64_t memory, struct cost *out)
 {
 	uint64_t moved = p->bytes_read + p->bytes_written;
 	uint64_t vector = div_up(p->lane_ops, c->lanes);
@@ -50,8 +50,16 @@ void timing_cost(const struct config *c, const struct npu_op_plan *p, struct cos
 		break;
 	}
 	out->sram = div_up(out->sram_bytes, c->sram_bytes);
-	out->dram = dram_cycles(c, moved);
-	out->latency = moved ? div_up((uint64_t)c->dram_latency_ns * c->core_khz, 1000000) : 0;
+	out->dram = dram_cycles(c, memory);
+	out->latency = memory ? div_up((uint64_t)c->dram_latency_ns * c->core_khz, 1000000) : 0;
+}
+
+uint64_t timing_write_back(struct npu_model *m, uint64_t bytes, uint64_t now)
+{
+	if (!bytes)
+		return now;
+	m->dram_free = (now > m->dram_free ? now : m->dram_free) + dram_cycles(&m->cfg, bytes);
+	return m->dram_free;
 }
 
 bool timing_book(struct npu_model *m, unsigned int engine, const struct cost *k, uint64_t issue, uint64_t limit,

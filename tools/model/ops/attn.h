@@ -36,7 +36,7 @@
 #define NPU_ATTN_TILE	64u	/* key positions */
 
 struct npu_attn {
-	void *dst;		/* [m][heads][dv], F32 or F16; dv contiguous */
+	void *dst;		/* [m][heads][dv], F32, F16, A8 or A8_K; dv contiguous */
 	const void *q;		/* [m][heads][d], F32 or F16; d contiguous */
 	const void *k;		/* [groups][kv][d], F32, F16 or Q8_0; d contiguous */
 	const void *v;		/* [groups][kv][dv], type of k; dv contiguous */

@@ -235,14 +235,19 @@ static void pack_k256(const struct mm_job *j, unsigned int r, const struct worke
 
 static void pack_row(const struct mm_job *j, uint32_t m, unsigned int r, const struct worker_mem *mem, uint32_t *out)
 {
-	const float *x = row_of_x(j, m, mem->x);
-
 	if (j->class == NPU_MM_FLOAT) {
+		const float *x = row_of_x(j, m, mem->x);
+
 		for (uint32_t k = 0; k < j->mm->k; k++)
 			memcpy(&out[(size_t)k * j->mr + r], &x[k], 4);
 		return;
 	}
-	j->kern->quantize(x, j->mm->k, j->len, mem->q, mem->d, mem->s16);
+	if (npu_mm_quantised(j->mm)) {
+		j->kern->load_act((const uint8_t *)j->mm->x + m * j->mm->x_stride, j->mm->k, j->len, mem->q, mem->d,
+				  mem->s16);
+	} else {
+		j->kern->quantize(row_of_x(j, m, mem->x), j->mm->k, j->len, mem->q, mem->d, mem->s16);
+	}
 	if (j->class == NPU_MM_Q32)
 		pack_q32(j, r, mem, out);
 	else

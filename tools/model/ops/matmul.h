@@ -28,7 +28,7 @@
 
 struct npu_matmul {
 	void *dst;		/* [m][n] F32 or F16, elements of a row contiguous */
-	const void *x;		/* [m][k] F32 or F16, likewise */
+	const void *x;		/* [m][k] F32 or F16, likewise; or quantised as below: A8, A8_K by w_type */
 	const void *w;		/* [n][k] */
 	const float *bias;	/* [n] or NULL */
 	size_t dst_stride;	/* bytes between rows */

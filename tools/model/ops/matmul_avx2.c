@@ -11,6 +11,7 @@ const struct npu_mm_kernels npu_mm_avx2 = {
 	.q6_bias = 32,
 	.direct_mr = MR_DIRECT,
 	.quantize = quantize,
+	.load_act = load_act,
 	.panel_bytes = panel_bytes,
 	.pack = pack,
 	.kernel = kernel,

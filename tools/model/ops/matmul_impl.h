@@ -13,6 +13,12 @@ void npu_matmul_ref(const struct npu_matmul *mm, struct npu_pool *pool, void *sc
 /* Row @m of x, widened to F32. */
 void npu_mm_load_row(const struct npu_matmul *mm, uint32_t m, float *x);
 
+/* Is x quantised already (A8, A8_K)? */
+static inline bool npu_mm_quantised(const struct npu_matmul *mm)
+{
+	return mm->x_type == NPU_TYPE_A8 || mm->x_type == NPU_TYPE_A8_K;
+}
+
 /* Weight types that share a kernel over packed panels. */
 enum npu_mm_class {
 	NPU_MM_FLOAT,	/* F32, F16, BF16: blocks of one element */
@@ -48,6 +54,8 @@ struct npu_mm_kernels {
 
 	/* Quantise k elements in blocks of @block: q, d per block, sums of 16. */
 	void (*quantize)(const float *x, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16);
+	/* The same of a row of A8 (@block 32) or A8_K (256). */
+	void (*load_act)(const uint8_t *row, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16);
 
 	/* Bytes of a packed block column of @type. */
 	size_t (*panel_bytes)(unsigned int type);

@@ -156,6 +156,21 @@ static void ref_columns(void *arg, uint64_t begin, uint64_t end, unsigned int wo
 		store(j->mm, j->m, (uint32_t)n, dot(j->mm, (uint32_t)n, &j->row));
 }
 
+/* Row @m of quantised activations: -128 is read as -127. */
+static void load_act(const struct npu_matmul *mm, uint32_t m, uint32_t len, int8_t *q, float *d)
+{
+	const uint8_t *p = (const uint8_t *)mm->x + m * mm->x_stride;
+
+	for (uint32_t k = 0; k < mm->k; k += len, p += 4 + len) {
+		memcpy(d++, p, sizeof(*d));
+		for (uint32_t i = 0; i < len; i++) {
+			int8_t v = (int8_t)p[4 + i];
+
+			*q++ = v < -127 ? -127 : v;
+		}
+	}
+}
+
 /* Scratch: one row as F32, one as int8, one scale per block. */
 size_t npu_matmul_ref_scratch(const struct npu_matmul *mm)
 {
@@ -170,9 +185,13 @@ void npu_matmul_ref(const struct npu_matmul *mm, struct npu_pool *pool, void *sc
 	struct ref_job job = { mm, { x, q, d }, 0 };
 
 	for (; job.m < mm->m; job.m++) {
-		npu_mm_load_row(mm, job.m, x);
-		for (uint32_t b = 0; len > 1 && b < mm->k / len; b++)
-			d[b] = npu_quant_block(x + (size_t)b * len, len, q + (size_t)b * len);
+		if (npu_mm_quantised(mm)) {
+			load_act(mm, job.m, len, q, d);
+		} else {
+			npu_mm_load_row(mm, job.m, x);
+			for (uint32_t b = 0; len > 1 && b < mm->k / len; b++)
+				d[b] = npu_quant_block(x + (size_t)b * len, len, q + (size_t)b * len);
+		}
 		npu_pool_for(pool, mm->n, 1 + 65536 / (mm->k + 1), ref_columns, &job);
 	}
 }

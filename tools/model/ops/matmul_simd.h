@@ -95,6 +95,27 @@ static void quantize(const float *x, uint32_t k, uint32_t block, int8_t *q, floa
 	all_sums_of_16(q, k, s16);
 }
 
+/* As without a block's constant length compilers do not vectorise it. */
+INLINE void load_act_blocks(const uint8_t *row, uint32_t k, const uint32_t block, int8_t *q, float *d)
+{
+	for (uint32_t b = 0; b < k; b += block, row += 4 + block, q += block) {
+		const int8_t *from = (const int8_t *)row + 4;
+
+		memcpy(d++, row, sizeof(*d));
+		for (uint32_t i = 0; i < block; i++)
+			q[i] = from[i] < -127 ? -127 : from[i];
+	}
+}
+
+static void load_act(const uint8_t *row, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16)
+{
+	if (block == NPU_Q_BLOCK)
+		load_act_blocks(row, k, NPU_Q_BLOCK, q, d);
+	else
+		load_act_blocks(row, k, NPU_K_BLOCK, q, d);
+	all_sums_of_16(q, k, s16);
+}
+
 /* ---- Reading tiles --------------------------------------------------------------- */
 
 /* Lanes of vector @v of a panel within its tile's block column: 32-bit pieces, or 16-bit ones. */

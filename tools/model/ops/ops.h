@@ -91,6 +91,16 @@ struct npu_op_env {
  */
 int npu_op_run(const void *packet, struct npu_op_env *env);
 
+/* Tensors of a packet in the order of operands, and how they are accessed; those that count whole in its costs. */
+struct npu_op_operand {
+	const struct npu_tensor *t;
+	unsigned int access;	/* enum npu_op_access bits */
+};
+
+#define NPU_OP_TENSORS	4u
+
+unsigned int npu_op_operands(const void *packet, struct npu_op_operand out[NPU_OP_TENSORS]);
+
 /* Bytes per block and elements per block of a type; 0 for an unknown type. */
 uint32_t npu_type_block_bytes(unsigned int type);
 uint32_t npu_type_block_len(unsigned int type);

@@ -18,6 +18,7 @@
 #define T_FLOAT		(T(F32) | T(F16))
 #define T_PLAIN		(T(F32) | T(F16) | T(BF16) | T(I8) | T(I16) | T(I32) | T(I64))
 #define T_BLOCK		(T(Q4_0) | T(Q8_0) | T(Q4_K) | T(Q6_K))
+#define T_ACT		(T(A8) | T(A8_K))
 #define T_WEIGHT	(T(F32) | T(F16) | T(BF16) | T_BLOCK)
 
 #define F_DST		(1u << 0)	/* written: elements may not coincide */
@@ -155,6 +156,14 @@ static bool disjoint(const struct npu_tensor *t)
 	return true;
 }
 
+/* LOCAL is for results that are kept; DROP for sources. */
+static bool hint_ok(uint8_t hint, bool dst)
+{
+	if (dst)
+		return hint == 0 || hint == NPU_HINT_KEEP || hint == (NPU_HINT_KEEP | NPU_HINT_LOCAL);
+	return hint == 0 || hint == NPU_HINT_KEEP || hint == NPU_HINT_DROP;
+}
+
 static bool tensor(struct check *c, const struct npu_tensor *t, unsigned int operand, uint32_t types,
 		   unsigned int flags)
 {
@@ -162,6 +171,7 @@ static bool tensor(struct check *c, const struct npu_tensor *t, unsigned int ope
 	uint64_t span;
 
 	if (!need(c, zero_bytes(t->rsvd, sizeof(t->rsvd)), NPU_FAULT_ENCODING, operand) ||
+	    !need(c, hint_ok(t->hint, flags & F_DST), NPU_FAULT_ENCODING, operand) ||
 	    !need(c, t->type < 32 && (types >> t->type & 1), NPU_FAULT_OPERAND_ILLEGAL, operand) ||
 	    !need(c, t->layout == NPU_LAYOUT_ROWS || t->layout == NPU_LAYOUT_TILE16, NPU_FAULT_OPERAND_ILLEGAL,
 		  operand))
@@ -246,7 +256,25 @@ static uint8_t mac_rate(unsigned int type)
 	return T_BLOCK >> type & 1 ? NPU_TYPE_I8 : NPU_TYPE_F16;
 }
 
+/* The type in which a matmul with weights of @type takes quantised activations; none for float weights. */
+static uint32_t act_types(unsigned int type)
+{
+	if ((T(Q8_0) | T(Q4_0)) >> type & 1)
+		return T(A8);
+	return (T(Q4_K) | T(Q6_K)) >> type & 1 ? T(A8_K) : 0;
+}
+
 /* ---- One function per packet structure ---------------------------------------- */
+
+/* Weights @w (operand 2) fit @dst and @x. */
+static bool product(struct check *c, const struct npu_tensor *dst, const struct npu_tensor *x,
+		    const struct npu_tensor *w)
+{
+	if (w->ne[0] != x->ne[0] || w->ne[1] != dst->ne[0] ||
+	    !divides(w->ne[2], dst->ne[2]) || !divides(w->ne[3], dst->ne[3]))
+		return fail(c, NPU_FAULT_OPERAND_ILLEGAL, 2);
+	return need(c, (T_FLOAT | act_types(w->type)) >> x->type & 1, NPU_FAULT_OPERAND_ILLEGAL, 2);
+}
 
 static bool plan_matmul(struct check *c, const struct npu_cmd_matmul *p)
 {
@@ -257,14 +285,12 @@ static bool plan_matmul(struct check *c, const struct npu_cmd_matmul *p)
 	    !reserved(c, &p->rsvd, sizeof(p->rsvd)) ||
 	    !(bias || reserved(c, &p->bias, sizeof(p->bias))) ||
 	    !rows(c, &p->dst, 0, acc ? T(F32) : T_FLOAT, F_DST | F_ROW) ||
-	    !rows(c, &p->x, 1, T_FLOAT, F_ROW) ||
+	    !rows(c, &p->x, 1, T_FLOAT | T_ACT, F_ROW) ||
 	    !weights(c, &p->w, 2, 0) ||
 	    !(!bias || vector(c, p->bias, p->dst.ne[0], 4, NPU_OPERAND_AUX0)) ||
-	    !same_shape(c, &p->dst, &p->x, 1, 1))
+	    !same_shape(c, &p->dst, &p->x, 1, 1) ||
+	    !product(c, &p->dst, &p->x, &p->w))
 		return false;
-	if (p->w.ne[0] != p->x.ne[0] || p->w.ne[1] != p->dst.ne[0] ||
-	    !divides(p->w.ne[2], p->dst.ne[2]) || !divides(p->w.ne[3], p->dst.ne[3]))
-		return fail(c, NPU_FAULT_OPERAND_ILLEGAL, 2);
 	c->plan->mac_type = mac_rate(p->w.type);
 	c->plan->macs = mul_sat(elements(&p->dst), p->x.ne[0]);
 	reads(c, bytes_of(&p->x));
@@ -328,7 +354,7 @@ static bool plan_attention(struct check *c, const struct npu_cmd_attention *p)
 
 	if (!need(c, !(p->flags & ~NPU_ATTN_CAUSAL), NPU_FAULT_ENCODING, NPU_OPERAND_NONE) ||
 	    !reserved(c, p->rsvd, sizeof(p->rsvd)) ||
-	    !rows(c, &p->dst, 0, T_FLOAT, F_DST | F_ROW) ||
+	    !rows(c, &p->dst, 0, T_FLOAT | T_ACT, F_DST | F_ROW) ||
 	    !rows(c, &p->q, 1, T_FLOAT, F_ROW) ||
 	    !rows(c, &p->k, 2, cache, F_ROW) ||
 	    !rows(c, &p->v, 3, cache, F_ROW) ||
@@ -354,7 +380,7 @@ static bool plan_norm(struct check *c, const struct npu_cmd_norm *p)
 
 	if (!reserved(c, p->rsvd, sizeof(p->rsvd)) ||
 	    !(layer || reserved(c, &p->bias, sizeof(p->bias))) ||
-	    !rows(c, &p->dst, 0, T_FLOAT, F_DST) ||
+	    !rows(c, &p->dst, 0, T_FLOAT | T_ACT, F_DST) ||
 	    !rows(c, &p->src, 1, T_FLOAT, 0) ||
 	    !(!p->weight || vector(c, p->weight, p->src.ne[0], 4, NPU_OPERAND_AUX0)) ||
 	    !(!p->bias || vector(c, p->bias, p->src.ne[0], 4, NPU_OPERAND_AUX1)) ||
@@ -484,15 +510,17 @@ static bool plan_copy(struct check *c, const struct npu_cmd_map *p)
 	uint32_t quantisable = T(F32) | T(F16) | T(BF16);
 
 	if (!map_header(c, p, 1, 0) ||
-	    !rows(c, &p->dst, 0, from, F_DST) ||
-	    !rows(c, &p->src, 1, from, 0) ||
+	    !rows(c, &p->dst, 0, from | T_ACT, F_DST) ||
+	    !rows(c, &p->src, 1, from | T_ACT, 0) ||
 	    !same_shape(c, &p->dst, &p->src, 0, 1))
 		return false;
 	if (p->dst.type != p->src.type) {
-		bool dst_block = T_BLOCK >> p->dst.type & 1, src_block = T_BLOCK >> p->src.type & 1;
+		bool dst_block = (T_BLOCK | T_ACT) >> p->dst.type & 1, src_block = T_BLOCK >> p->src.type & 1;
 
-		if (dst_block && !((T(Q8_0) | T(Q4_0)) >> p->dst.type & 1))
+		if (dst_block && !((T(Q8_0) | T(Q4_0) | T_ACT) >> p->dst.type & 1))
 			return fail(c, NPU_FAULT_OPERAND_ILLEGAL, 0);
+		if (T_ACT >> p->src.type & 1)
+			return fail(c, NPU_FAULT_OPERAND_ILLEGAL, 1);
 		if (dst_block && !(quantisable >> p->src.type & 1))
 			return fail(c, NPU_FAULT_OPERAND_ILLEGAL, 1);
 		if (src_block && !(quantisable >> p->dst.type & 1))
@@ -519,7 +547,7 @@ static bool plan_binary(struct check *c, const struct npu_cmd_binary *p)
 	if (!need(c, p->kind < (glu ? (uint32_t)NPU_GLU_COUNT : (uint32_t)NPU_BINARY_COUNT), NPU_FAULT_ENCODING,
 		  NPU_OPERAND_NONE) ||
 	    !reserved(c, p->rsvd, sizeof(p->rsvd)) ||
-	    !rows(c, &p->dst, 0, T_FLOAT, F_DST) ||
+	    !rows(c, &p->dst, 0, glu ? T_FLOAT | T_ACT : T_FLOAT, F_DST) ||
 	    !rows(c, &p->a, 1, T_FLOAT, 0) ||
 	    !rows(c, &p->b, 2, T_FLOAT, 0))
 		return false;
@@ -529,6 +557,29 @@ static bool plan_binary(struct check *c, const struct npu_cmd_binary *p)
 	lanes(c, elements(&p->dst), glu ? glu_cost[p->kind] : p->kind == NPU_BINARY_DIV ? 4 : 1);
 	reads(c, bytes_of(&p->a));
 	reads(c, bytes_of(&p->b));
+	writes(c, bytes_of(&p->dst));
+	return true;
+}
+
+static bool plan_matmul_glu(struct check *c, const struct npu_cmd_matmul_glu *p)
+{
+	if (!need(c, p->kind < NPU_GLU_COUNT, NPU_FAULT_ENCODING, NPU_OPERAND_NONE) ||
+	    !reserved(c, p->rsvd, sizeof(p->rsvd)) ||
+	    !rows(c, &p->dst, 0, T_FLOAT | T_ACT, F_DST | F_ROW) ||
+	    !rows(c, &p->x, 1, T_FLOAT | T_ACT, F_ROW) ||
+	    !weights(c, &p->gate, 2, 0) ||
+	    !weights(c, &p->up, 3, 0) ||
+	    !same_shape(c, &p->dst, &p->x, 1, 1) ||
+	    !product(c, &p->dst, &p->x, &p->gate) ||
+	    !same_shape(c, &p->gate, &p->up, 0, 3) ||
+	    !need(c, p->up.type == p->gate.type && p->up.layout == p->gate.layout, NPU_FAULT_OPERAND_ILLEGAL, 3))
+		return false;
+	c->plan->mac_type = mac_rate(p->gate.type);
+	c->plan->macs = mul_sat(elements(&p->dst), mul_sat(2, p->x.ne[0]));
+	lanes(c, elements(&p->dst), glu_cost[p->kind]);
+	reads(c, bytes_of(&p->x));
+	reads(c, bytes_of(&p->gate));
+	reads(c, bytes_of(&p->up));
 	writes(c, bytes_of(&p->dst));
 	return true;
 }
@@ -603,6 +654,7 @@ static const struct op_info infos[] = {
 	[NPU_OP_BIT(NPU_OP_GATHER)]	= { NPU_ENGINE_COPY, sizeof(struct npu_cmd_rows) },
 	[NPU_OP_BIT(NPU_OP_SCATTER)]	= { NPU_ENGINE_COPY, sizeof(struct npu_cmd_rows) },
 	[NPU_OP_BIT(NPU_OP_FILL)]	= { NPU_ENGINE_COPY, sizeof(struct npu_cmd_map) },
+	[NPU_OP_BIT(NPU_OP_MATMUL_GLU)]	= { NPU_ENGINE_MATRIX, sizeof(struct npu_cmd_matmul_glu) },
 };
 
 #define NOPS (sizeof(infos) / sizeof(infos[0]))
@@ -612,6 +664,8 @@ static bool plan_op(struct check *c, const void *packet)
 	switch (((const struct npu_cmd *)packet)->opcode) {
 	case NPU_OP_MATMUL:
 		return plan_matmul(c, packet);
+	case NPU_OP_MATMUL_GLU:
+		return plan_matmul_glu(c, packet);
 	case NPU_OP_ATTENTION:
 		return plan_attention(c, packet);
 	case NPU_OP_RMS_NORM:

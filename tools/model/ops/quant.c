@@ -46,6 +46,17 @@ void npu_quant_row_q8_0(const float *x, uint64_t k, void *row)
 	}
 }
 
+void npu_quant_row_a8(const float *x, uint64_t k, uint32_t block, void *row)
+{
+	uint8_t *p = row;
+
+	for (; k; k -= block, x += block, p += 4 + block) {
+		float d = npu_quant_block(x, block, (int8_t *)p + 4);
+
+		memcpy(p, &d, sizeof(d));
+	}
+}
+
 static void dequant_q8_0(const uint8_t *b, float *y)
 {
 	float d = npu_f16_to_f32(npu_load16(b));

@@ -30,6 +30,9 @@ float npu_quant_block(const float *x, unsigned int n, int8_t *q);
 /* F32 row to a stored Q8_0 row: q as above, d rounded to F16 (a NaN block: 0x7e00). @k is a multiple of 32. */
 void npu_quant_row_q8_0(const float *x, uint64_t k, void *row);
 
+/* F32 row to a stored row of A8 (@block 32) or A8_K (256): q as above, d as it is. @k in whole blocks. */
+void npu_quant_row_a8(const float *x, uint64_t k, uint32_t block, void *row);
+
 /* Widen @k elements of a row of any weight type to F32: exact products d * q, rounded once for the K-quants' sums. */
 void npu_dequant_row(unsigned int type, const void *row, uint64_t k, float *y);
 

@@ -22,7 +22,7 @@
 struct npu_row_kernels {
 	/* Type conversion, contiguous. widen: any float or block type (n in whole blocks); exact or rounded once. */
 	void (*widen)(unsigned int type, const void *src, uint64_t n, float *y);
-	/* Stored; F32, F16, BF16, Q8_0, Q4_0. */
+	/* Stored; F32, F16, BF16, Q8_0, Q4_0, A8, A8_K. */
 	void (*narrow)(unsigned int type, const float *x, uint64_t n, void *dst);
 
 	/* Element by element, stored. */

@@ -320,6 +320,39 @@ static void narrow_q8_0(const float *x, uint64_t n, uint8_t *b)
 	}
 }
 
+/* quant.h: npu_quant_row_a8(). */
+static inline void narrow_a8(const float *x, uint64_t n, uint32_t block, uint8_t *b)
+{
+	for (; n; n -= block, b += 4 + block, x += block) {
+		int8_t *q = (int8_t *)b + 4;
+		uint32_t bits = 0;
+		float amax, d, id;
+
+		for (uint32_t i = 0; i < block; i += NPU_Q_BLOCK) {
+			uint32_t part = block_amax(x + i);
+
+			bits = part > bits ? part : bits;
+		}
+		amax = npu_f32_from_bits(bits);
+		if (bits >= 0x7f800000u || amax < NPU_QUANT_MIN) {
+			d = bits >= 0x7f800000u ? npu_f32_from_bits(NPU_F32_NAN_BITS) : 0.0f;
+			memcpy(b, &d, sizeof(d));
+			memset(q, 0, block);
+			continue;
+		}
+		id = 127.0f / amax;
+		d = amax / 127.0f;
+		memcpy(b, &d, sizeof(d));
+		EACH(i, block) {
+			float v = __builtin_rintf(x[i] * id);
+
+			v = v < -127.0f ? -127.0f : v;
+			v = v > 127.0f ? 127.0f : v;
+			q[i] = (int8_t)(int32_t)v;
+		}
+	}
+}
+
 /*
  * Q4_0: the element of largest magnitude (the first of equals) becomes -8.
  *     d = max / -8;  id = -8 / max;  q[i] = clamp(rne(x[i] * id) + 8, 0, 15)
@@ -381,6 +414,12 @@ static void k_narrow(unsigned int type, const float *x, uint64_t n, void *dst)
 		break;
 	case NPU_TYPE_Q4_0:
 		narrow_q4_0(x, n, dst);
+		break;
+	case NPU_TYPE_A8:
+		narrow_a8(x, n, NPU_Q_BLOCK, dst);
+		break;
+	case NPU_TYPE_A8_K:
+		narrow_a8(x, n, NPU_K_BLOCK, dst);
 		break;
 	}
 }

@@ -125,6 +125,9 @@ static const struct npu_tensor *tensors_of(const void *packet, unsigned int *n)
 	case NPU_OP_MATMUL:
 		*n = 3;
 		return &((const struct npu_cmd_matmul *)packet)->dst;
+	case NPU_OP_MATMUL_GLU:
+		*n = 4;
+		return &((const struct npu_cmd_matmul_glu *)packet)->dst;
 	case NPU_OP_ATTENTION:
 		*n = 4;
 		return &((const struct npu_cmd_attention *)packet)->dst;
@@ -155,6 +158,33 @@ static const struct npu_tensor *tensors_of(const void *packet, unsigned int *n)
 	}
 }
 
+/* Caches and tables are accessed in part. */
+static unsigned int whole_operands(const struct npu_cmd *cmd, unsigned int n)
+{
+	if (cmd->opcode == NPU_OP_ATTENTION)
+		return 2;
+	return cmd->opcode == NPU_OP_GATHER || cmd->opcode == NPU_OP_SCATTER ? 1 : n;
+}
+
+unsigned int npu_op_operands(const void *packet, struct npu_op_operand out[NPU_OP_TENSORS])
+{
+	const struct npu_cmd *cmd = packet;
+	const struct npu_cmd_matmul *mm = packet;
+	unsigned int n;
+	const struct npu_tensor *t = tensors_of(packet, &n);
+
+	n = whole_operands(cmd, n);
+	for (unsigned int i = 0; i < n; i++)
+		out[i] = (struct npu_op_operand){ &t[i], i ? NPU_OP_READ : NPU_OP_WRITE };
+	if (cmd->opcode == NPU_OP_TOPK)
+		out[1].access = NPU_OP_WRITE;
+	if (cmd->opcode == NPU_OP_SCATTER)
+		out[0].access = NPU_OP_READ;
+	if (cmd->opcode == NPU_OP_MATMUL && (mm->flags & NPU_MATMUL_ACCUMULATE))
+		out[0].access |= NPU_OP_READ;
+	return n;
+}
+
 static bool is_empty(const void *packet)
 {
 	unsigned int n;
@@ -174,6 +204,8 @@ static int run(const void *packet, struct npu_op_env *env)
 	switch (cmd->opcode) {
 	case NPU_OP_MATMUL:
 		return npu_run_matmul(packet, env);
+	case NPU_OP_MATMUL_GLU:
+		return npu_run_matmul_glu(packet, env);
 	case NPU_OP_ATTENTION:
 		return npu_run_attention(packet, env);
 	case NPU_OP_RMS_NORM:

@@ -47,6 +47,7 @@ struct npu_operand npu_vector_operand(struct npu_tensor *tensor, uint64_t addr, 
 				      unsigned int number);
 
 int npu_run_matmul(const struct npu_cmd_matmul *p, struct npu_op_env *env);
+int npu_run_matmul_glu(const struct npu_cmd_matmul_glu *p, struct npu_op_env *env);
 int npu_run_attention(const struct npu_cmd_attention *p, struct npu_op_env *env);
 int npu_run_norm(const struct npu_cmd_norm *p, struct npu_op_env *env);
 int npu_run_rope(const struct npu_cmd_rope *p, struct npu_op_env *env);
