@@ -346,6 +346,24 @@ static void add_operand_access(struct emit *e, struct command *c, const struct n
 	}
 }
 
+/* Pieces before the last one of those that use a part leave it where it is. */
+static uint8_t operand_hint(const struct node *n, const struct cut *cut, const struct piece *pc, unsigned int i)
+{
+	unsigned int naxes;
+	const struct op_axis *axes = op_axes(n->opcode, &naxes);
+
+	if (!n->hint[i])
+		return 0;
+	for (unsigned int a = 0; a < naxes; a++) {
+		int d = axes[a].dim[i];
+		bool shared = d < 0 || n->opnd[i]->ne[d] != cut->extent[a];
+
+		if (shared && cut->parts[a] > 1 && pc->first[a] + pc->len[a] < cut->extent[a])
+			return NPU_HINT_KEEP;
+	}
+	return n->hint[i];
+}
+
 static void put_operand(struct emit *e, struct command *c, const struct node *n, const struct cut *cut,
 			const struct piece *pc, unsigned int i)
 {
@@ -363,6 +381,7 @@ static void put_operand(struct emit *e, struct command *c, const struct node *n,
 		slice += (uint64_t)(d ? first : first / npu_type_block(t->type)) * t->nb[d];
 	}
 	x->addr = storage_va(e, t->st) + t->off.imm + slice;
+	x->hint = operand_hint(n, cut, pc, i);
 	add_affine(c, (uint16_t)((offset + offsetof(struct npu_tensor, addr)) | NPU_REGOP_64), &t->off);
 	add_operand_access(e, c, t, x, lens, slice, info->operand[i].flags & OP_WRITE);
 }
@@ -526,6 +545,7 @@ int graph_emit(struct npu_graph *g, struct npu_program *p, struct npu_stream *s,
 {
 	struct emit e = { .g = g, .p = p, .s = s, .arena_va = arena_va, .io_va = io_va, .serial = serial };
 
+	graph_hints(g);
 	e.track = track_new(g->dev);
 	if (!e.track)
 		return graph_fail(g, -ENOMEM, "no memory to compile the graph");

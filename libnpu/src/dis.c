@@ -62,6 +62,8 @@ static void put_tensor(struct text *t, const char *name, const struct npu_tensor
 	put(t, "%s[%u,%u,%u,%u]@0x%" PRIx64 "/%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64,
 	    x->layout == NPU_LAYOUT_TILE16 ? "t" : "", x->ne[0], x->ne[1], x->ne[2], x->ne[3], x->addr, x->nb[0],
 	    x->nb[1], x->nb[2], x->nb[3]);
+	put(t, "%s%s%s", x->hint & NPU_HINT_KEEP ? "/keep" : "", x->hint & NPU_HINT_LOCAL ? "/local" : "",
+	    x->hint & NPU_HINT_DROP ? "/drop" : "");
 }
 
 static void put_parameters(struct text *t, const void *packet)
@@ -104,6 +106,9 @@ static void put_parameters(struct text *t, const void *packet)
 	}
 	case NPU_OP_SOFTMAX:
 		put(t, " scale=%g", (double)((const struct npu_cmd_softmax *)packet)->scale);
+		break;
+	case NPU_OP_MATMUL_GLU:
+		put(t, " %s", PICK(glu_names, ((const struct npu_cmd_matmul_glu *)packet)->kind));
 		break;
 	case NPU_OP_GLU:
 		put(t, " %s", PICK(glu_names, bin->kind));

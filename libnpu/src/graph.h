@@ -5,6 +5,7 @@
  *   graph.c	graphs, scalars, tensors, views
  *   graph_ops.c	operations: shape inference and checks; control
  *   plan.c	places of intermediate results (liveness)
+ *   onchip.c	what is stored quantised; what stays in on-chip memory
  *   split.c	commands of one operation, within the device's bounds
  *   token.c	scoreboard tokens
  *   compile.c	nodes to commands, and the whole
@@ -43,6 +44,11 @@ struct storage {
 	uint32_t block;		/* where it was made */
 	uint32_t hold;		/* outermost loop inside @block that uses it; 0 = none */
 	uint32_t first, last;	/* nodes that write it first and use it last */
+	/* onchip.c */
+	struct node *writer;	/* the only one, while @act is not NO_ACT */
+	uint8_t act;		/* type as which it can be stored */
+	bool plain;		/* not only operands of operations */
+	struct use *uses;	/* later ones, while hints are worked out */
 	struct storage *next;
 };
 
@@ -92,6 +98,7 @@ struct node {
 	struct op_params par;
 	uint32_t id;		/* order of recording, + 1: tag */
 	uint32_t commands;	/* made of it */
+	uint8_t hint[PACKET_OPERANDS];	/* NPU_HINT_*: of the last piece that uses the operand's part */
 };
 
 struct block {
@@ -192,6 +199,13 @@ struct memory_plan {
 };
 
 int graph_plan(struct npu_graph *g, struct memory_plan *plan);
+
+/* ---- onchip.c ------------------------------------------------------------------------- */
+
+/* Before planning: results that only quantising matmuls read take their type. */
+void graph_narrow(struct npu_graph *g);
+/* After planning: node->hint. */
+void graph_hints(struct npu_graph *g);
 
 /* ---- token.c ---------------------------------------------------------------------------- */
 

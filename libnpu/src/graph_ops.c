@@ -82,6 +82,9 @@ void node_packet(const struct node *n, void *packet)
 	case NPU_OP_BINARY:
 		((struct npu_cmd_binary *)packet)->kind = n->par.kind;
 		break;
+	case NPU_OP_MATMUL_GLU:
+		((struct npu_cmd_matmul_glu *)packet)->kind = n->par.kind;
+		break;
 	case NPU_OP_TOPK:
 		((struct npu_cmd_topk *)packet)->k = n->par.k;
 		break;
@@ -272,7 +275,9 @@ static struct npu_gtensor *op_end(struct op *o, enum npu_type type, const uint32
 	char label[96];
 
 	if (!npu_type_bytes(type) || npu_type_block(type) > 1) {
-		bool quantised = npu_type_bytes(type) && o->opcode == NPU_OP_COPY && ne[0] % npu_type_block(type) == 0 && !dyn[0];
+		bool act = type == NPU_TYPE_A8 || type == NPU_TYPE_A8_K;
+		bool quantised = npu_type_bytes(type) && (act || o->opcode == NPU_OP_COPY) &&
+				 ne[0] % npu_type_block(type) == 0 && !dyn[0];
 
 		if (!quantised) {
 			graph_fail(o->g, -EINVAL, "%s: result: type %s is not possible here", o->name,
@@ -359,6 +364,21 @@ struct npu_gtensor *npu_graph_matmul_add(struct npu_graph *g, struct npu_gtensor
 	return r;
 }
 
+struct npu_gtensor *npu_graph_matmul_glu(struct npu_graph *g, enum npu_glu_kind kind, struct npu_gtensor *x,
+					 struct npu_gtensor *gate, struct npu_gtensor *up, enum npu_type type)
+{
+	struct op o = op_begin(g, NPU_OP_MATMUL_GLU);
+
+	o.opnd[1] = x;
+	o.opnd[2] = gate;
+	o.opnd[3] = up;
+	o.par.kind = kind;
+	if (!op_use(&o))
+		return NULL;
+	return op_end(&o, type, (uint32_t[]){ gate->ne[1], x->ne[1], x->ne[2], x->ne[3] },
+		      (int[]){ gate->dyn[1], x->dyn[1], x->dyn[2], x->dyn[3] });
+}
+
 struct npu_gtensor *npu_graph_attention(struct npu_graph *g, const struct npu_attention *a)
 {
 	struct op o = op_begin(g, NPU_OP_ATTENTION);
@@ -408,10 +428,13 @@ struct npu_gtensor *npu_graph_layer_norm(struct npu_graph *g, struct npu_gtensor
 	return norm(g, NPU_OP_LAYER_NORM, x, weight, bias, eps, type);
 }
 
-struct npu_gtensor *npu_graph_rope(struct npu_graph *g, const struct npu_rope *r)
+/* Into @dst, or into a new tensor. */
+static struct npu_gtensor *rope(struct npu_graph *g, const struct npu_rope *r, struct npu_gtensor *dst)
 {
 	struct op o = op_begin(g, NPU_OP_ROPE);
 
+	o.opnd[0] = dst;
+	o.keep_dst = dst;
 	o.opnd[1] = r->x;
 	o.aux[0] = r->step;
 	o.aux[1] = r->positions;
@@ -434,7 +457,23 @@ struct npu_gtensor *npu_graph_rope(struct npu_graph *g, const struct npu_rope *r
 	if (!check_vector(&o, 0, NPU_TYPE_I64, r->ndims / 2, 0) ||
 	    !check_vector(&o, 1, NPU_TYPE_I32, r->x->ne[2], r->x->dyn[2]))
 		return NULL;
+	if (dst)
+		return op_commit(&o) ? dst : NULL;
 	return op_end(&o, r->type, r->x->ne, r->x->dyn);
+}
+
+struct npu_gtensor *npu_graph_rope(struct npu_graph *g, const struct npu_rope *r)
+{
+	return rope(g, r, NULL);
+}
+
+struct npu_gtensor *npu_graph_rope_to(struct npu_graph *g, struct npu_gtensor *dst, const struct npu_rope *r)
+{
+	if (!dst) {
+		graph_fail(g, -EINVAL, "ROPE: dst is missing");
+		return NULL;
+	}
+	return rope(g, r, dst);
 }
 
 struct npu_gtensor *npu_graph_softmax(struct npu_graph *g, struct npu_gtensor *x, struct npu_gtensor *mask, float scale)

@@ -11,27 +11,28 @@
 
 #define T(t)		(1u << NPU_TYPE_##t)
 #define T_FLOAT		(T(F32) | T(F16))
+#define T_ACT		(T(A8) | T(A8_K))
 #define T_WEIGHT	(T(F32) | T(F16) | T(BF16) | T(Q8_0) | T(Q4_0) | T(Q4_K) | T(Q6_K))
 #define T_INT		(T(I8) | T(I16) | T(I32) | T(I64))
 #define T_CACHE		(T(F32) | T(F16) | T(Q8_0))
 #define T_PLAIN		(T_FLOAT | T(BF16) | T_INT)
-#define T_ALL		(T_WEIGHT | T_INT)
+#define T_ALL		(T_WEIGHT | T_INT | T_ACT)
 
 #define OPND(s, m, f, t) { #m, offsetof(struct s, m), f, t }
 #define MAP(op, engine, dt, st) { NPU_OP_##op, sizeof(struct npu_cmd_map), NPU_ENGINE_##engine, 2, \
 	{ OPND(npu_cmd_map, dst, OP_WRITE, dt), OPND(npu_cmd_map, src, 0, st) } }
 #define NORM(op) { NPU_OP_##op, sizeof(struct npu_cmd_norm), NPU_ENGINE_VECTOR, 2, \
-	{ OPND(npu_cmd_norm, dst, OP_WRITE, T_FLOAT), OPND(npu_cmd_norm, src, 0, T_FLOAT) } }
-#define BINARY(op) { NPU_OP_##op, sizeof(struct npu_cmd_binary), NPU_ENGINE_VECTOR, 3, \
-	{ OPND(npu_cmd_binary, dst, OP_WRITE, T_FLOAT), OPND(npu_cmd_binary, a, 0, T_FLOAT), \
+	{ OPND(npu_cmd_norm, dst, OP_WRITE, T_FLOAT | T_ACT), OPND(npu_cmd_norm, src, 0, T_FLOAT) } }
+#define BINARY(op, dt) { NPU_OP_##op, sizeof(struct npu_cmd_binary), NPU_ENGINE_VECTOR, 3, \
+	{ OPND(npu_cmd_binary, dst, OP_WRITE, dt), OPND(npu_cmd_binary, a, 0, T_FLOAT), \
 	  OPND(npu_cmd_binary, b, 0, T_FLOAT) } }
 
 static const struct packet_info infos[] = {
 	{ NPU_OP_MATMUL, sizeof(struct npu_cmd_matmul), NPU_ENGINE_MATRIX, 3,
-	  { OPND(npu_cmd_matmul, dst, OP_WRITE | OP_ROW, T_FLOAT), OPND(npu_cmd_matmul, x, OP_ROW, T_FLOAT),
+	  { OPND(npu_cmd_matmul, dst, OP_WRITE | OP_ROW, T_FLOAT), OPND(npu_cmd_matmul, x, OP_ROW, T_FLOAT | T_ACT),
 	    OPND(npu_cmd_matmul, w, OP_ROW | OP_WEIGHT, T_WEIGHT) } },
 	{ NPU_OP_ATTENTION, sizeof(struct npu_cmd_attention), NPU_ENGINE_MATRIX, 4,
-	  { OPND(npu_cmd_attention, dst, OP_WRITE | OP_ROW, T_FLOAT), OPND(npu_cmd_attention, q, OP_ROW, T_FLOAT),
+	  { OPND(npu_cmd_attention, dst, OP_WRITE | OP_ROW, T_FLOAT | T_ACT), OPND(npu_cmd_attention, q, OP_ROW, T_FLOAT),
 	    OPND(npu_cmd_attention, k, OP_ROW, T_CACHE), OPND(npu_cmd_attention, v, OP_ROW, T_CACHE) } },
 	NORM(RMS_NORM),
 	NORM(LAYER_NORM),
@@ -40,9 +41,9 @@ static const struct packet_info infos[] = {
 	{ NPU_OP_SOFTMAX, sizeof(struct npu_cmd_softmax), NPU_ENGINE_VECTOR, 3,
 	  { OPND(npu_cmd_softmax, dst, OP_WRITE, T_FLOAT), OPND(npu_cmd_softmax, src, 0, T_FLOAT),
 	    OPND(npu_cmd_softmax, mask, OP_UNUSED0, T_FLOAT) } },
-	BINARY(GLU),
+	BINARY(GLU, T_FLOAT | T_ACT),
 	MAP(UNARY, VECTOR, T_FLOAT, T_FLOAT),
-	BINARY(BINARY),
+	BINARY(BINARY, T_FLOAT),
 	MAP(REDUCE, VECTOR, T_FLOAT, T_FLOAT),
 	MAP(ARGMAX, VECTOR, T(I32), T_FLOAT),
 	{ NPU_OP_TOPK, sizeof(struct npu_cmd_topk), NPU_ENGINE_VECTOR, 3,
@@ -59,12 +60,36 @@ static const struct packet_info infos[] = {
 	  { OPND(npu_cmd_map, dst, OP_WRITE, T_PLAIN), OPND(npu_cmd_map, src, OP_UNUSED0, 0) } },
 };
 
+static const struct packet_info matmul_glu_info = {
+	NPU_OP_MATMUL_GLU, sizeof(struct npu_cmd_matmul_glu), NPU_ENGINE_MATRIX, 4,
+	{ OPND(npu_cmd_matmul_glu, dst, OP_WRITE | OP_ROW, T_FLOAT | T_ACT),
+	  OPND(npu_cmd_matmul_glu, x, OP_ROW, T_FLOAT | T_ACT),
+	  OPND(npu_cmd_matmul_glu, gate, OP_ROW | OP_WEIGHT, T_WEIGHT),
+	  OPND(npu_cmd_matmul_glu, up, OP_ROW | OP_WEIGHT, T_WEIGHT) }
+};
+
 const struct packet_info *packet_info(unsigned int opcode)
 {
 	unsigned int i = opcode - NPU_OP_FIRST;
 
+	if (opcode == NPU_OP_MATMUL_GLU)
+		return &matmul_glu_info;
 	/* The table is in the order of the opcodes. */
 	return opcode >= NPU_OP_FIRST && i < sizeof(infos) / sizeof(infos[0]) ? &infos[i] : NULL;
+}
+
+int npu_activation_type(unsigned int weight)
+{
+	switch (weight) {
+	case NPU_TYPE_Q8_0:
+	case NPU_TYPE_Q4_0:
+		return NPU_TYPE_A8;
+	case NPU_TYPE_Q4_K:
+	case NPU_TYPE_Q6_K:
+		return NPU_TYPE_A8_K;
+	default:
+		return -1;
+	}
 }
 
 /* ---- Geometry ------------------------------------------------------------------- */
@@ -206,6 +231,13 @@ static int check_strides(struct check *c, const struct operand_info *o, const st
 	return 0;
 }
 
+static bool hint_ok(uint8_t hint, bool dst)
+{
+	if (dst)
+		return hint == 0 || hint == NPU_HINT_KEEP || hint == (NPU_HINT_KEEP | NPU_HINT_LOCAL);
+	return hint == 0 || hint == NPU_HINT_KEEP || hint == NPU_HINT_DROP;
+}
+
 static int check_tensor(struct check *c, unsigned int i)
 {
 	static const uint8_t zero[sizeof(((struct npu_tensor *)0)->rsvd)];
@@ -216,6 +248,8 @@ static int check_tensor(struct check *c, unsigned int i)
 
 	if (memcmp(t->rsvd, zero, sizeof(zero)))
 		return bad(c, "%s: reserved bytes are not zero", o->name);
+	if (!hint_ok(t->hint, o->flags & OP_WRITE))
+		return bad(c, "%s: hint 0x%x is not possible here", o->name, t->hint);
 	if (t->type >= 32 || !(o->types >> t->type & 1))
 		return bad(c, "%s: type %s is not possible here", o->name,
 			   npu_type_name(t->type) ? npu_type_name(t->type) : "unknown");
@@ -288,6 +322,26 @@ static int is_one(struct check *c, unsigned int i, unsigned int d)
 
 #define TRY(e) do { int err_ = (e); if (err_) return err_; } while (0)
 
+static int kind_in(struct check *c, uint32_t kind, uint32_t count)
+{
+	return kind < count ? 0 : bad(c, "kind: %u is unknown", kind);
+}
+
+/* dst, x and weights (operands 0, 1 and 2). */
+static int product(struct check *c)
+{
+	unsigned int x = operand(c, 1)->type, w = operand(c, 2)->type;
+
+	TRY(same_from(c, 1, 0, 1));
+	TRY(agree(c, 1, 0, 2, 0));
+	TRY(agree(c, 0, 0, 2, 1));
+	TRY(divides(c, 0, 2, 2, 2));
+	TRY(divides(c, 0, 3, 2, 3));
+	if ((T_ACT >> x & 1) && npu_activation_type(w) != (int)x)
+		return bad(c, "x: %s does not go with %s weights", npu_type_name(x), npu_type_name(w));
+	return 0;
+}
+
 static int check_matmul(struct check *c, const struct npu_cmd_matmul *p)
 {
 	if (p->flags & ~(NPU_MATMUL_BIAS | NPU_MATMUL_ACCUMULATE))
@@ -296,11 +350,18 @@ static int check_matmul(struct check *c, const struct npu_cmd_matmul *p)
 		return bad(c, "dst: must be f32 to accumulate");
 	if (p->bias % 4)
 		return bad(c, "bias: address 0x%" PRIx64 " is not aligned to 4", p->bias);
-	TRY(same_from(c, 1, 0, 1));
-	TRY(agree(c, 1, 0, 2, 0));
-	TRY(agree(c, 0, 0, 2, 1));
-	TRY(divides(c, 0, 2, 2, 2));
-	return divides(c, 0, 3, 2, 3);
+	return product(c);
+}
+
+static int check_matmul_glu(struct check *c, const struct npu_cmd_matmul_glu *p)
+{
+	TRY(kind_in(c, p->kind, NPU_GLU_COUNT));
+	TRY(product(c));
+	TRY(same_from(c, 0, 2, 3));
+	if (p->gate.type != p->up.type || p->gate.layout != p->up.layout)
+		return bad(c, "up: type or layout differs from gate's (%s, %s)", npu_type_name(p->up.type),
+			   npu_type_name(p->gate.type));
+	return 0;
 }
 
 static int check_attention(struct check *c, const struct npu_cmd_attention *p)
@@ -319,15 +380,15 @@ static int check_attention(struct check *c, const struct npu_cmd_attention *p)
 
 static int check_copy(struct check *c, const struct npu_cmd_map *p)
 {
-	const uint32_t blocks = T(Q8_0) | T(Q4_0) | T(Q4_K) | T(Q6_K), quantisable = T(F32) | T(F16) | T(BF16);
+	const uint32_t blocks = T(Q8_0) | T(Q4_0) | T(Q4_K) | T(Q6_K) | T_ACT, quantisable = T(F32) | T(F16) | T(BF16);
 
 	TRY(same_from(c, 0, 0, 1));
 	if (p->dst.type == p->src.type)
 		return 0;
 	if ((blocks >> p->dst.type & 1) &&
-	    (!((T(Q8_0) | T(Q4_0)) >> p->dst.type & 1) || !(quantisable >> p->src.type & 1)))
+	    (!((T(Q8_0) | T(Q4_0) | T_ACT) >> p->dst.type & 1) || !(quantisable >> p->src.type & 1)))
 		return bad(c, "src: %s cannot be converted to %s", npu_type_name(p->src.type), npu_type_name(p->dst.type));
-	if ((blocks >> p->src.type & 1) && !(quantisable >> p->dst.type & 1))
+	if ((blocks >> p->src.type & 1) && (!(quantisable >> p->dst.type & 1) || (T_ACT >> p->src.type & 1)))
 		return bad(c, "src: %s cannot be converted to %s", npu_type_name(p->src.type), npu_type_name(p->dst.type));
 	return 0;
 }
@@ -363,11 +424,6 @@ static int check_rope(struct check *c, const struct npu_cmd_rope *p)
 	return same_from(c, 0, 0, 1);
 }
 
-static int kind_in(struct check *c, uint32_t kind, uint32_t count)
-{
-	return kind < count ? 0 : bad(c, "kind: %u is unknown", kind);
-}
-
 /* Rules that tie operands together. */
 static int relations(struct check *c)
 {
@@ -376,6 +432,8 @@ static int relations(struct check *c)
 	switch (c->info->opcode) {
 	case NPU_OP_MATMUL:
 		return check_matmul(c, p);
+	case NPU_OP_MATMUL_GLU:
+		return check_matmul_glu(c, p);
 	case NPU_OP_ATTENTION:
 		return check_attention(c, p);
 	case NPU_OP_ROPE:
@@ -494,6 +552,12 @@ void packet_cost(const void *packet, struct packet_cost *cost)
 			cost->bytes = add_sat(cost->bytes, tensor_bytes(&p->dst));
 		if (p->flags & NPU_MATMUL_BIAS)
 			cost->bytes = add_sat(cost->bytes, 4ull * p->dst.ne[0]);
+		break;
+	}
+	case NPU_OP_MATMUL_GLU: {
+		const struct npu_cmd_matmul_glu *p = packet;
+
+		cost->macs = mul_sat(tensor_elements(&p->dst), mul_sat(2, p->x.ne[0]));
 		break;
 	}
 	case NPU_OP_ATTENTION:

@@ -33,6 +33,9 @@ struct packet_info {
 	struct operand_info operand[PACKET_OPERANDS];
 };
 
+/* A8 or A8_K: what MATMUL quantises activations to for weights of this type; -1: it does not. */
+int npu_activation_type(unsigned int weight);
+
 /* NULL: no tensor operation that this library knows. */
 const struct packet_info *packet_info(unsigned int opcode);
 

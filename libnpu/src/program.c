@@ -231,6 +231,7 @@ static int compile(struct npu_graph *g, struct npu_program *p, const struct npu_
 	if (g->current)
 		return graph_fail(g, -EINVAL, "a %s has no end", g->blocks[g->current].loop ? "loop" : "skip");
 	err = hold_buffers(p, g);
+	graph_narrow(g);
 	if (!err)
 		err = graph_plan(g, &plan);
 	if (!err)

@@ -18,6 +18,10 @@ static const struct op_axis matmul_axes[] = {
 	{ { 0, -1, 1, -1 }, S }, { { 1, 1, -1, -1 }, S }, { { 2, 2, 2, -1 }, S | AXIS_GROUP },
 	{ { 3, 3, 3, -1 }, S | AXIS_GROUP }, { { -1, 0, 0, -1 }, 0 },
 };
+static const struct op_axis matmul_glu_axes[] = {
+	{ { 0, -1, 1, 1 }, S }, { { 1, 1, -1, -1 }, S }, { { 2, 2, 2, 2 }, S | AXIS_GROUP },
+	{ { 3, 3, 3, 3 }, S | AXIS_GROUP }, { { -1, 0, 0, 0 }, 0 },
+};
 static const struct op_axis attention_axes[] = {
 	{ { 2, 2, -1, -1 }, S }, { { 1, 1, 2, 2 }, S | AXIS_GROUP }, { { 3, 3, 3, 3 }, S }, { { -1, -1, 1, 1 }, 0 },
 	{ { -1, 0, 0, -1 }, 0 }, { { 0, -1, -1, 0 }, 0 },
@@ -55,6 +59,8 @@ const struct op_axis *op_axes(unsigned int opcode, unsigned int *count)
 	switch (opcode) {
 	case NPU_OP_MATMUL:
 		return AXES(matmul_axes);
+	case NPU_OP_MATMUL_GLU:
+		return AXES(matmul_glu_axes);
 	case NPU_OP_ATTENTION:
 		return AXES(attention_axes);
 	case NPU_OP_SOFTMAX:
@@ -113,6 +119,8 @@ static uint32_t unit_of(const struct node *n, const struct op_axis *axis)
 {
 	if (n->opcode == NPU_OP_MATMUL && axis->dim[0] == 0)
 		return 16;	/* rows of a tile */
+	if (n->opcode == NPU_OP_MATMUL_GLU && axis->dim[0] == 0)
+		return 256;	/* the result may be quantised */
 	if (axis->flags & AXIS_BLOCK)
 		return 256;	/* elements of the largest block */
 	return 1;
@@ -161,6 +169,11 @@ static bool shrink(struct npu_graph *g, struct node *n, struct cut *cut, unsigne
 	return within(g, n, cut, packet);
 }
 
+static bool is_matmul(const struct node *n)
+{
+	return n->opcode == NPU_OP_MATMUL || n->opcode == NPU_OP_MATMUL_GLU;
+}
+
 /*
  * Rows of x are read once per piece of N, weights once per piece of M: take the combination that reads least.
  */
@@ -168,15 +181,19 @@ static bool cut_matmul(struct npu_graph *g, struct node *n, struct cut *cut, con
 {
 	uint64_t x = npu_type_row_bytes(n->opnd[1]->type, n->opnd[1]->ne[0]) * n->opnd[1]->ne[1];
 	uint64_t w = npu_type_row_bytes(n->opnd[2]->type, n->opnd[2]->ne[0]) * n->opnd[2]->ne[1];
+	uint32_t unit = n->opcode == NPU_OP_MATMUL ? 16 : 256;
 	uint64_t best = UINT64_MAX;
 	struct cut chosen = *cut;
+
+	if (n->opcode == NPU_OP_MATMUL_GLU)
+		w *= 2;
 
 	for (uint32_t parts = 1; parts <= 64 && parts <= cut->extent[1]; parts++) {
 		uint64_t read;
 
 		set_step(cut, 1, (cut->extent[1] + parts - 1) / parts);
 		set_step(cut, 0, cut->extent[0]);
-		if (!within(g, n, cut, packet) && !shrink(g, n, cut, 0, 16, packet))
+		if (!within(g, n, cut, packet) && !shrink(g, n, cut, 0, unit, packet))
 			continue;
 		read = cut->parts[1] * w + cut->parts[0] * x;
 		if (read < best) {
@@ -197,7 +214,7 @@ static bool cut_all(struct npu_graph *g, struct node *n, struct cut *cut, const 
 	unsigned int naxes;
 	const struct op_axis *axes = op_axes(n->opcode, &naxes);
 
-	if (n->opcode == NPU_OP_MATMUL && cut_matmul(g, n, cut, packet))
+	if (is_matmul(n) && cut_matmul(g, n, cut, packet))
 		return true;
 	/* Whole groups first, so that keys are read once; then inside them. */
 	for (unsigned int round = 0; round < 2; round++)
@@ -206,7 +223,7 @@ static bool cut_all(struct npu_graph *g, struct node *n, struct cut *cut, const 
 
 			if (!(axes[a].flags & AXIS_SPLIT) || cut->extent[a] <= 1)
 				continue;
-			if (n->opcode == NPU_OP_MATMUL && group > 1)
+			if (is_matmul(n) && group > 1)
 				continue;
 			if (group > 1 && round == 1) {
 				set_step(cut, a, 1);

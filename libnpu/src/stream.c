@@ -401,6 +401,7 @@ int npu_stream_tensor_op(struct npu_stream *s, const struct npu_issue *issue, un
 	}
 
 TENSOR_OP(matmul, MATMUL, npu_cmd_matmul)
+TENSOR_OP(matmul_glu, MATMUL_GLU, npu_cmd_matmul_glu)
 TENSOR_OP(attention, ATTENTION, npu_cmd_attention)
 TENSOR_OP(rms_norm, RMS_NORM, npu_cmd_norm)
 TENSOR_OP(layer_norm, LAYER_NORM, npu_cmd_norm)

@@ -34,6 +34,8 @@ static const struct type_info types[] = {
 	{ NPU_TYPE_F32, "f32", 1, 4, 1, { { 0, 4, 4 } } },
 	{ NPU_TYPE_F16, "f16", 1, 2, 1, { { 0, 2, 2 } } },
 	{ NPU_TYPE_BF16, "bf16", 1, 2, 1, { { 0, 2, 2 } } },
+	{ NPU_TYPE_A8, "a8", 32, 36, 0, { { 0, 0, 0 } } },
+	{ NPU_TYPE_A8_K, "a8_k", 256, 260, 0, { { 0, 0, 0 } } },
 	{ NPU_TYPE_Q8_0, "q8_0", 32, 34, 2, { { 0, 2, 2 }, { 2, 32, 4 } } },
 	{ NPU_TYPE_Q4_0, "q4_0", 32, 18, 2, { { 0, 2, 2 }, { 2, 16, 4 } } },
 	{ NPU_TYPE_Q4_K, "q4_k", 256, 144, 4, { { 0, 2, 2 }, { 2, 2, 2 }, { 4, 12, 4 }, { 16, 128, 4 } } },
@@ -105,7 +107,7 @@ static const char *const op_names[NPU_OP_LAST + 1] = {
 	[NPU_OP_SCATTER] = "SCATTER", [NPU_OP_FILL] = "FILL", [NPU_OP_GROUP_NORM] = "GROUP_NORM",
 	[NPU_OP_CONV1D] = "CONV1D", [NPU_OP_CONV2D] = "CONV2D", [NPU_OP_DEPTHWISE] = "DEPTHWISE",
 	[NPU_OP_POOL] = "POOL", [NPU_OP_UPSAMPLE] = "UPSAMPLE", [NPU_OP_SELECTIVE_SCAN] = "SELECTIVE_SCAN",
-	[NPU_OP_RETENTION] = "RETENTION", [NPU_OP_RWKV] = "RWKV",
+	[NPU_OP_RETENTION] = "RETENTION", [NPU_OP_RWKV] = "RWKV", [NPU_OP_MATMUL_GLU] = "MATMUL_GLU",
 };
 
 const char *npu_op_name(unsigned int opcode)

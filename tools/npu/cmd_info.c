@@ -22,7 +22,7 @@ static const struct {
 } features[] = {
 	{ NPU_FEAT_USER_QUEUES, "user-queues" }, { NPU_FEAT_SUSPEND, "suspend" }, { NPU_FEAT_COHERENT, "coherent" },
 	{ NPU_FEAT_QUEUE_RESET, "queue-reset" }, { NPU_FEAT_MIN_SHARE, "min-share" },
-	{ NPU_FEAT_ENGINE_CYCLES, "engine-cycles" },
+	{ NPU_FEAT_ENGINE_CYCLES, "engine-cycles" }, { NPU_FEAT_ACTIVATIONS, "activations" },
 };
 
 struct list {

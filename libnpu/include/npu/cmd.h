@@ -80,6 +80,8 @@ NPU_API int npu_emit_trap(struct npu_stream *s, uint64_t code);
 
 /* Tensor operations: @p with its operands; p->cmd is ignored. Shapes and types as npu_isa.h says. */
 NPU_API int npu_emit_matmul(struct npu_stream *s, const struct npu_issue *issue, const struct npu_cmd_matmul *p);
+NPU_API int npu_emit_matmul_glu(struct npu_stream *s, const struct npu_issue *issue,
+				const struct npu_cmd_matmul_glu *p);
 NPU_API int npu_emit_attention(struct npu_stream *s, const struct npu_issue *issue, const struct npu_cmd_attention *p);
 NPU_API int npu_emit_rms_norm(struct npu_stream *s, const struct npu_issue *issue, const struct npu_cmd_norm *p);
 NPU_API int npu_emit_layer_norm(struct npu_stream *s, const struct npu_issue *issue, const struct npu_cmd_norm *p);

@@ -196,9 +196,12 @@ NPU_API struct npu_gtensor *npu_graph_row(struct npu_graph *g, struct npu_gtenso
 /*
  * Every result is a new contiguous tensor of the type named, F32 where none is named, unless the text says
  * otherwise. Extents that must agree must agree in their run-time scalar, too.
+ *
+ * A result that only matmuls with quantised weights read is stored as they quantise it (A8, A8_K), if the
+ * device can: the same bits, in about a quarter of the memory.
  */
 
-/* x {K, M, B2, B3} F32 F16, w {K, N, b2, b3}, bias {N} F32 or NULL -> {N, M, B2, B3} of @type (F32, F16). */
+/* x {K, M, B2, B3} F32 F16 (A8, A8_K by the weights' type), w {K, N, b2, b3}, bias {N} F32 or NULL -> {N, M, B2, B3} of @type (F32, F16). */
 NPU_API struct npu_gtensor *npu_graph_matmul(struct npu_graph *g, struct npu_gtensor *x, struct npu_gtensor *w,
 					     struct npu_gtensor *bias, enum npu_type type);
 /*
@@ -208,6 +211,13 @@ NPU_API struct npu_gtensor *npu_graph_matmul(struct npu_graph *g, struct npu_gte
  */
 NPU_API struct npu_gtensor *npu_graph_matmul_add(struct npu_graph *g, struct npu_gtensor *acc, struct npu_gtensor *x,
 						 struct npu_gtensor *w, struct npu_gtensor *bias);
+
+/*
+ * As npu_graph_glu() of two matmuls with x: gate, up {K, N, b2, b3} of one type and layout; the products are
+ * not stored. @type: F32, F16, A8, A8_K. A device may lack the operation: npu_device_has_op(MATMUL_GLU).
+ */
+NPU_API struct npu_gtensor *npu_graph_matmul_glu(struct npu_graph *g, enum npu_glu_kind kind, struct npu_gtensor *x,
+						 struct npu_gtensor *gate, struct npu_gtensor *up, enum npu_type type);
 
 struct npu_attention {
 	struct npu_gtensor *q;	/* {D, H, M, B} F32 F16 */
@@ -243,6 +253,8 @@ struct npu_rope {
 
 /* -> shape of x */
 NPU_API struct npu_gtensor *npu_graph_rope(struct npu_graph *g, const struct npu_rope *r);
+/* Into @dst, F32 or F16, of that shape, e.g. a view of a cache, or x itself; r->type is ignored. Returns @dst. */
+NPU_API struct npu_gtensor *npu_graph_rope_to(struct npu_graph *g, struct npu_gtensor *dst, const struct npu_rope *r);
 /*
  * step[i] = base^(-2i / ndims) * scale / factors[i] turns / (2 pi), as fixed point; @factors may be NULL.
  * @scale: 1 / the linear scaling factor.

@@ -89,7 +89,8 @@ static struct qkv project(struct llm_build *b, const struct llm_layer *l, struct
 			     heads_of(b, v, nkv, 0, hp->kv_heads) };
 }
 
-static struct npu_gtensor *rope(struct llm_build *b, struct npu_gtensor *x)
+/* @x {D, heads, M} turned, into @dst or in place. */
+static struct npu_gtensor *rope(struct llm_build *b, struct npu_gtensor *dst, struct npu_gtensor *x)
 {
 	struct npu_rope r = {
 		.x = x,
@@ -98,10 +99,9 @@ static struct npu_gtensor *rope(struct llm_build *b, struct npu_gtensor *x)
 		.ndims = b->llm->hp.rope_dims,
 		.halves = b->llm->arch->rope_halves,
 		.mscale = b->llm->hp.rope_mscale,
-		.type = NPU_TYPE_F32,
 	};
 
-	return npu_graph_rope(b->g, &r);
+	return npu_graph_rope_to(b->g, dst, &r);
 }
 
 /*
@@ -137,16 +137,20 @@ static struct npu_gtensor *cache_view(struct llm_build *b, struct npu_gtensor *c
 }
 
 /*
- * Put x {D, kv_heads, M} into the cache at the positions of this run; returns the part that is
- * filled then.
+ * Put x {D, kv_heads, M} into the cache at the positions of this run, @turned on the way; returns
+ * the part that is filled then. A cache that is quantised takes copies only.
  */
 static struct npu_gtensor *cache_append(struct llm_build *b, struct npu_gtensor *c,
-					struct npu_gtensor *x)
+					struct npu_gtensor *x, bool turned)
 {
 	struct npu_gtensor *here =
 		cache_view(b, c, b->max_rows, b->rows, npu_scaled(b->pos, (int32_t)b->llm->kv_row));
 
-	npu_graph_copy(b->g, here, npu_graph_permute(b->g, x, 0, 2, 1, 3));
+	if (turned && b->llm->kv_type == NPU_TYPE_F16)
+		rope(b, npu_graph_permute(b->g, here, 0, 2, 1, 3), x);
+	else
+		npu_graph_copy(b->g, here,
+			       npu_graph_permute(b->g, turned ? rope(b, x, x) : x, 0, 2, 1, 3));
 	return cache_view(b, c, b->llm->context, b->kv, npu_const(0));
 }
 
@@ -173,9 +177,9 @@ struct npu_gtensor *llm_block_attention(struct llm_build *b, uint32_t il, struct
 		p.k = npu_graph_rms_norm(b->g, p.k, llm_vector(b, "attn_k_norm", &l->k_norm),
 					 hp->rms_eps, NPU_TYPE_F32);
 	}
-	a.q = rope(b, p.q);
-	a.k = cache_append(b, cache(b, il, 0), rope(b, p.k));
-	a.v = cache_append(b, cache(b, il, 1), p.v);
+	a.q = rope(b, p.q, p.q);
+	a.k = cache_append(b, cache(b, il, 0), p.k, true);
+	a.v = cache_append(b, cache(b, il, 1), p.v, false);
 	o = npu_graph_attention(b->g, &a);	/* {D, heads, M} */
 	o = npu_graph_reshape(b->g, o, llm_rows(b, hp->heads * hp->head_dim));
 	return npu_graph_matmul_add(b->g, x, o, llm_bind(b, "attn_output", &l->attn_out), NULL);
@@ -183,24 +187,41 @@ struct npu_gtensor *llm_block_attention(struct llm_build *b, uint32_t il, struct
 
 /* ---- Feed forward ------------------------------------------------------------------------- */
 
+/* The gated unit: one command where the device has it and both weights can be named. */
+static struct npu_gtensor *gated(struct llm_build *b, const struct llm_layer *l, struct npu_gtensor *h)
+{
+	uint32_t ff = b->llm->hp.ff;
+	bool fused = npu_device_has_op(b->llm->dev, NPU_OP_MATMUL_GLU);
+	struct npu_gtensor *gate, *up, *w;
+
+	if (l->gate_up.parts) {
+		w = llm_bind(b, "ffn_gate_up", &l->gate_up);
+		if (fused && ff % 16 == 0) {
+			gate = npu_graph_slice(b->g, w, 1, 0, ff);
+			up = npu_graph_slice(b->g, w, 1, ff, ff);
+			return npu_graph_matmul_glu(b->g, NPU_GLU_SWIGLU, h, gate, up, NPU_TYPE_F32);
+		}
+		h = npu_graph_matmul(b->g, h, w, NULL, NPU_TYPE_F32);
+		gate = npu_graph_slice(b->g, h, 0, 0, ff);
+		up = npu_graph_slice(b->g, h, 0, ff, ff);
+		return npu_graph_glu(b->g, NPU_GLU_SWIGLU, gate, up, NPU_TYPE_F32);
+	}
+	gate = llm_bind(b, "ffn_gate", &l->gate);
+	up = llm_bind(b, "ffn_up", &l->up);
+	if (fused && l->gate.type == l->up.type && l->gate.layout == l->up.layout)
+		return npu_graph_matmul_glu(b->g, NPU_GLU_SWIGLU, h, gate, up, NPU_TYPE_F32);
+	gate = npu_graph_matmul(b->g, h, gate, NULL, NPU_TYPE_F32);
+	up = npu_graph_matmul(b->g, h, up, NULL, NPU_TYPE_F32);
+	return npu_graph_glu(b->g, NPU_GLU_SWIGLU, gate, up, NPU_TYPE_F32);
+}
+
 struct npu_gtensor *llm_block_swiglu(struct llm_build *b, uint32_t il, struct npu_gtensor *x)
 {
 	const struct llm_layer *l = &b->llm->layer[il];
 	const struct llm_hparams *hp = &b->llm->hp;
-	struct npu_gtensor *h, *gate, *up;
+	struct npu_gtensor *h;
 
 	h = npu_graph_rms_norm(b->g, x, llm_vector(b, "ffn_norm", &l->ffn_norm), hp->rms_eps,
 			       NPU_TYPE_F32);
-	if (l->gate_up.parts) {
-		h = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_gate_up", &l->gate_up), NULL,
-				     NPU_TYPE_F32);
-		gate = npu_graph_slice(b->g, h, 0, 0, hp->ff);
-		up = npu_graph_slice(b->g, h, 0, hp->ff, hp->ff);
-	} else {
-		gate = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_gate", &l->gate), NULL,
-					NPU_TYPE_F32);
-		up = npu_graph_matmul(b->g, h, llm_bind(b, "ffn_up", &l->up), NULL, NPU_TYPE_F32);
-	}
-	h = npu_graph_glu(b->g, NPU_GLU_SWIGLU, gate, up, NPU_TYPE_F32);
-	return npu_graph_matmul_add(b->g, x, h, llm_bind(b, "ffn_down", &l->down), NULL);
+	return npu_graph_matmul_add(b->g, x, gated(b, l, h), llm_bind(b, "ffn_down", &l->down), NULL);
 }
