@@ -379,18 +379,33 @@ static void finish_panel(const struct mm_job *j, uint32_t n0, const float *acc)
 	finish(j, n0, left < j->kern->panel_rows ? left : j->kern->panel_rows, acc);
 }
 
-/* One row of x over tiles: two panels, far apart, at a time. */
-static void wide_panels(const struct mm_job *j, uint32_t n0, uint32_t n1, const struct worker_mem *mem)
+/*
+ * One row of x over panels [begin, end) in the tile layout: as many tiles side by
+ * side as two panels have, each the next of its own run of tiles, so that a core
+ * reads that many streams without a break. Returns the panels done, an even number.
+ */
+static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end, const struct worker_mem *mem)
 {
-	uint32_t tiles = j->kern->panel_rows / NPU_TILE_ROWS;
+	const struct npu_matmul *mm = j->mm;
+	uint64_t tiles = ((uint64_t)mm->n + NPU_TILE_ROWS - 1) / NPU_TILE_ROWS;
+	uint32_t per_panel = j->kern->panel_rows / NPU_TILE_ROWS, streams = 2 * per_panel;
+	uint64_t first = begin * per_panel, last = end * per_panel < tiles ? end * per_panel : tiles;
+	size_t tile_bytes = (size_t)j->blocks * NPU_TILE_ROWS * j->bytes;
 	const uint8_t *tile[2 * NPU_MM_PANEL_TILES];
+	uint64_t run = (last - first) / streams;
 
-	memset(mem->acc, 0, 2 * j->kern->panel_rows * sizeof(float));
-	tiles_at(j, n0, 0, j->blocks, NULL, tile);
-	tiles_at(j, n1, 0, j->blocks, NULL, tile + tiles);
-	j->kern->direct_wide(j->mm->w_type, tile, j->groups_at, j->blocks, mem->acc);
-	finish_panel(j, n0, mem->acc);
-	finish_panel(j, n1, mem->acc + j->kern->panel_rows);
+	for (uint64_t i = 0; i < run; i++) {
+		for (uint32_t s = 0; s < streams; s++)
+			tile[s] = (const uint8_t *)mm->w + (first + s * run + i) * tile_bytes;
+		memset(mem->acc, 0, (size_t)streams * NPU_TILE_ROWS * sizeof(float));
+		j->kern->direct_wide(mm->w_type, tile, j->groups_at, j->blocks, mem->acc);
+		for (uint32_t s = 0; s < streams; s++) {
+			uint32_t n0 = (uint32_t)(first + s * run + i) * NPU_TILE_ROWS, left = mm->n - n0;
+
+			finish(j, n0, left < NPU_TILE_ROWS ? left : NPU_TILE_ROWS, mem->acc + s * NPU_TILE_ROWS);
+		}
+	}
+	return 2 * run;
 }
 
 /* Pieces of the second loop: panels of w. */
@@ -401,13 +416,8 @@ static void run_panels(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 	struct worker_mem mem;
 
 	worker_mem(j, worker, &mem);
-	if (j->rows == 1 && j->mm->w_layout == NPU_LAYOUT_TILE16) {
-		uint64_t half = (end - begin) / 2;
-
-		for (uint64_t p = begin; p < begin + half; p++)
-			wide_panels(j, (uint32_t)p * width, (uint32_t)(p + half) * width, &mem);
-		begin += 2 * half;
-	}
+	if (j->rows == 1 && j->mm->w_layout == NPU_LAYOUT_TILE16)
+		begin += wide_tiles(j, begin, end, &mem);
 	for (uint64_t p = begin; p < end; p++) {
 		if (!direct_panel(j, (uint32_t)p * width, &mem))
 			packed_panel(j, (uint32_t)p * width, &mem);

@@ -69,7 +69,7 @@ struct npu_mm_kernels {
 	bool (*direct)(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *group,
 		       uint32_t blocks, float *acc);
 
-	/* Two panels, the second one's tiles after the first one's, and one row of x; every type. acc[2][panel_rows]. */
+	/* Twice a panel's tiles, wherever they are, and one row of x; every type. acc[2][panel_rows], tile by tile. */
 	void (*direct_wide)(unsigned int type, const uint8_t *const tile[], const void *group, uint32_t blocks,
 			    float *acc);
 
