@@ -41,28 +41,25 @@ if ! command -v zsh >/dev/null; then
 fi
 zsh -n "$dir/_npu" || fail 'zsh: syntax'
 
-# zsh_offers WORDS: the screen after TAB was pressed twice behind them.
-zsh_offers() {
-	DIR=$dir TYPED=$1 zsh -f -c '
+# zsh_completes WORDS WANT: TAB behind WORDS, on a terminal, makes WANT of them: npu is a function that prints its words.
+zsh_completes() {
+	local got
+	got=$(DIR=$dir TYPED="npu $1" zsh -f -c '
 		zmodload zsh/zpty
 		zpty shell zsh -f -i
-		send() { zpty -w shell "$1" }
-		send "PS1=READY; fpath=($DIR \$fpath); autoload -U compinit; compinit -u -D; zstyle \":completion:*\" menu no"
-		send "LISTMAX=1000; unsetopt beep; npu() { :; }; print DO\"\"NE"
+		zpty -w shell "fpath=($DIR \$fpath); autoload -U compinit; compinit -u -D; unsetopt beep"
+		zpty -w shell "npu() { print -r -- GOT\"\":\$*: }; print DO\"\"NE"
 		zpty -r -m shell text "*DONE*" || exit 1
-		zpty -w -n shell "$TYPED"$'\''\t\t'\''
-		zpty -w -n shell $'\''\x15print EN""D\n'\''
-		text=
-		zpty -r -m shell text "*END*"
+		zpty -w -n shell "$TYPED"$'\''\t\n'\''
+		zpty -r -m shell text "*GOT:*:*"
 		print -r -- "$text"
-		zpty -d shell'
+		zpty -d shell')
+	grep -qF -- "GOT:$2" <<<"$got" || fail "zsh: npu $1 does not become npu $2"
 }
 
-shown=$(zsh_offers 'npu ')
 for command in run info bench selftest dis gguf; do
-	grep -q "$command" <<<"$shown" || fail "zsh: no command $command"
+	zsh_completes "${command:0:1}" "$command"
 done
-# What was typed may have been drawn before: only what completion adds is sure to be in one piece.
-zsh_offers 'npu bench pre' | grep -q fill || fail 'zsh: bench pre is not completed'
-zsh_offers 'npu run --kv q' | grep -q 8_0 || fail 'zsh: no values for --kv'
+zsh_completes 'bench pre' 'bench prefill'
+zsh_completes 'run --kv q' 'run --kv q8_0'
 exit $status
