@@ -4,11 +4,11 @@
  * markers, kernel and user apart, and where the kernel's go.
  *
  * Markers are hints that a processor executes as NOPs: HINT #96 begins an
- * interval, #97 ends it, #98 begins a new phase. Output (file=NAME, or standard
+ * interval, #97 ends it, #98 begins a new phase. Output (out=NAME, or standard
  * error), one record a line:
- *	interval KERNEL USER		instructions of one interval
- *	phase				a new phase; first the blocks of the last one:
- *	block ADDRESS INSTRUCTIONS	of kernel code, summed over the phase's intervals
+ *	phase				a new phase
+ *	block ADDRESS INSTRUCTIONS	kernel code that ran in the interval that ends with
+ *	interval KERNEL USER		its instructions
  * One virtual CPU only: two would need to be told apart.
  */
 #include <inttypes.h>
@@ -28,11 +28,11 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 struct block {
 	uint64_t va;
 	uint64_t insns;
-	uint64_t count;		/* runs in this phase, within intervals */
-	struct block *next;
+	uint64_t count;		/* runs in this interval */
+	struct block *next;	/* in touched */
 };
 
-static struct block *blocks;
+static struct block *touched;	/* kernel blocks that ran in this interval */
 static bool active;
 static uint64_t kernel, user;
 static FILE *out;
@@ -44,11 +44,15 @@ static void on_block(unsigned int cpu, void *data)
 	(void)cpu;
 	if (!active)
 		return;
-	b->count++;
-	if (KERNEL(b->va))
-		kernel += b->insns;
-	else
+	if (!KERNEL(b->va)) {
 		user += b->insns;
+		return;
+	}
+	kernel += b->insns;
+	if (!b->count++) {
+		b->next = touched;
+		touched = b;
+	}
 }
 
 static void on_begin(unsigned int cpu, void *data)
@@ -60,29 +64,24 @@ static void on_begin(unsigned int cpu, void *data)
 
 static void on_end(unsigned int cpu, void *data)
 {
-	(void)cpu, (void)data;
-	if (active)
-		fprintf(out, "interval %" PRIu64 " %" PRIu64 "\n", kernel, user);
-	active = false;
-}
-
-static void end_phase(void)
-{
 	struct block *b;
 
-	for (b = blocks; b; b = b->next) {
-		if (b->count && KERNEL(b->va))
-			fprintf(out, "block %" PRIx64 " %" PRIu64 "\n", b->va, b->insns * b->count);
+	(void)cpu, (void)data;
+	if (!active)
+		return;
+	active = false;
+	for (b = touched; b; b = b->next) {
+		fprintf(out, "block %" PRIx64 " %" PRIu64 "\n", b->va, b->insns * b->count);
 		b->count = 0;
 	}
+	touched = NULL;
+	fprintf(out, "interval %" PRIu64 " %" PRIu64 "\n", kernel, user);
 }
 
 static void on_phase(unsigned int cpu, void *data)
 {
 	(void)cpu, (void)data;
-	end_phase();
 	fprintf(out, "phase\n");
-	fflush(out);
 }
 
 static qemu_plugin_vcpu_udata_cb_t marker(uint32_t insn)
@@ -103,8 +102,7 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	(void)id;
 	if (!b)
 		abort();
-	*b = (struct block){ .va = qemu_plugin_tb_vaddr(tb), .insns = n, .next = blocks };
-	blocks = b;
+	*b = (struct block){ .va = qemu_plugin_tb_vaddr(tb), .insns = n };
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, b);
 	for (i = 0; i < n; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
@@ -121,7 +119,6 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 static void on_unload(qemu_plugin_id_t id, void *data)
 {
 	(void)id, (void)data;
-	end_phase();
 	fflush(out);
 }
 
@@ -132,13 +129,13 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
 	(void)info;
 	out = stderr;
 	for (i = 0; i < argc; i++) {
-		if (strncmp(argv[i], "file=", 5)) {
+		if (strncmp(argv[i], "out=", 4)) {
 			fprintf(stderr, "count: unknown option %s\n", argv[i]);
 			return -1;
 		}
-		out = fopen(argv[i] + 5, "w");
+		out = fopen(argv[i] + 4, "w");
 		if (!out) {
-			perror(argv[i] + 5);
+			perror(argv[i] + 4);
 			return -1;
 		}
 	}
