@@ -147,13 +147,13 @@ static inline int npu_drm_sched_init(struct drm_gpu_scheduler *sched,
 }
 
 static inline int npu_drm_sched_job_init(struct drm_sched_job *job,
-					 struct drm_sched_entity *entity, void *owner,
+					 struct drm_sched_entity *entity, u32 credits, void *owner,
 					 struct drm_file *file)
 {
 #ifdef NPU_NO_SCHED_CLIENT_ID
-	return drm_sched_job_init(job, entity, 1, owner);
+	return drm_sched_job_init(job, entity, credits, owner);
 #else
-	return drm_sched_job_init(job, entity, 1, owner, file->client_id);
+	return drm_sched_job_init(job, entity, credits, owner, file->client_id);
 #endif
 }
 
@@ -161,6 +161,40 @@ static inline int npu_drm_sched_job_init(struct drm_sched_job *job,
 #define NPU_SCHED_STAT_RESET	DRM_GPU_SCHED_STAT_NOMINAL
 #else
 #define NPU_SCHED_STAT_RESET	DRM_GPU_SCHED_STAT_RESET
+#endif
+
+/*
+ * A fence of the scheduler names it: by a pointer that is followed even after
+ * the job and its queue have gone, where the core does not know better.
+ * To be called when a job ends, before drm_sched_job_cleanup().
+ */
+#ifdef NPU_NO_FENCE_SAFE_NAMES
+extern struct drm_gpu_scheduler *npu_orphans;
+
+static inline void npu_sched_job_orphan(struct drm_sched_job *job)
+{
+	struct drm_sched_fence *fence = job->s_fence;
+
+	if (!fence)
+		return;
+	fence->sched = npu_orphans;
+	/* The hardware fence's operations go with the module. */
+	dma_fence_put(fence->parent);
+	fence->parent = NULL;
+}
+
+/* Fences outlive the module as well: what they name is left behind on purpose. */
+static inline int npu_orphans_init(void)
+{
+	npu_orphans = kzalloc(sizeof(*npu_orphans) + 8, GFP_KERNEL);
+	if (!npu_orphans)
+		return -ENOMEM;
+	npu_orphans->name = strcpy((char *)(npu_orphans + 1), "npu");
+	return 0;
+}
+#else
+static inline void npu_sched_job_orphan(struct drm_sched_job *job) { }
+static inline int npu_orphans_init(void) { return 0; }
 #endif
 
 /* A fence that carries its own lock: @lock is used where the core has none. */

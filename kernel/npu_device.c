@@ -97,6 +97,42 @@ void npu_device_power_off(struct npu_device *npu)
 	npu_device_disable_supplies(npu, NPU_SUPPLIES);
 }
 
+/**
+ * npu_device_get_power() - Keep the device awake for jobs
+ * @npu: Device.
+ * @count: Number of jobs.
+ *
+ * All jobs share one reference, which the scheduler's tick keeps between jobs
+ * that follow each other.
+ *
+ * Return: 0 or a negative errno.
+ */
+int npu_device_get_power(struct npu_device *npu, u32 count)
+{
+	struct device *dev = npu->drm.dev;
+	int ret;
+
+	if (atomic_add_unless(&npu->pending, count, 0))
+		return 0;
+
+	ret = pm_runtime_resume_and_get(dev);
+	if (ret)
+		return npu_device_lost(npu) ? -ENODEV : ret;
+
+	/* Another thread may have been here in between. */
+	if (atomic_add_return(count, &npu->pending) != count)
+		pm_runtime_put_autosuspend(dev);
+	return 0;
+}
+
+void npu_device_put_power(struct npu_device *npu, u32 count)
+{
+	if (atomic_sub_and_test(count, &npu->pending)) {
+		pm_runtime_mark_last_busy(npu->drm.dev);
+		pm_runtime_put_autosuspend(npu->drm.dev);
+	}
+}
+
 static int npu_device_wait_ready(struct npu_device *npu)
 {
 	u32 status;
@@ -622,6 +658,8 @@ void npu_device_unplug(struct npu_device *npu)
 	if (npu->powered && !npu_device_lost(npu) && npu_device_hw_reset(npu))
 		drm_warn(&npu->drm, "the device does not stop\n");
 	npu_device_lose(npu);
+	/* A job that came in between may have started the tick again. */
+	npu_sched_fini(npu);
 	npu_device_revoke(npu);
 	npu_coredump_fini(npu);
 	npu_pm_fini(npu);

@@ -85,6 +85,12 @@ struct npu_device {
 	/** @core_khz: Core clock when last seen. */
 	u32 core_khz;
 
+	/**
+	 * @pending: Jobs pushed and not yet freed, and one while the scheduler's tick
+	 * runs; above 0 the device is kept awake.
+	 */
+	atomic_t pending;
+
 	/** @powered: Supplies, clocks and resets are on. */
 	bool powered;
 
@@ -204,6 +210,8 @@ int npu_device_init(struct npu_device *npu);
 void npu_device_unplug(struct npu_device *npu);
 int npu_device_power_on(struct npu_device *npu);
 void npu_device_power_off(struct npu_device *npu);
+int npu_device_get_power(struct npu_device *npu, u32 count);
+void npu_device_put_power(struct npu_device *npu, u32 count);
 int npu_device_reset(struct npu_device *npu);
 void npu_device_hw_start(struct npu_device *npu);
 void npu_device_hw_stop(struct npu_device *npu);

@@ -29,6 +29,10 @@
 #include "npu_sync.h"
 #include "npu_vm.h"
 
+#ifdef NPU_NO_FENCE_SAFE_NAMES
+struct drm_gpu_scheduler *npu_orphans;
+#endif
+
 struct workqueue_struct *npu_cleanup_wq;
 static atomic_t npu_objects = ATOMIC_INIT(0);
 
@@ -660,7 +664,10 @@ static struct platform_driver npu_platform_driver = {
 
 static int __init npu_init(void)
 {
-	int ret;
+	int ret = npu_orphans_init();
+
+	if (ret)
+		return ret;
 
 	npu_cleanup_wq = alloc_workqueue("npu-cleanup", WQ_UNBOUND, 0);
 	if (!npu_cleanup_wq)

@@ -6,7 +6,6 @@
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
 #include <linux/module.h>
-#include <linux/pm_runtime.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -33,6 +32,10 @@ static unsigned int job_timeout_max_ms = 60000;
 module_param(job_timeout_max_ms, uint, 0644);
 MODULE_PARM_DESC(job_timeout_max_ms, "Longest such time that a queue may ask for (default 60000)");
 
+/* Most jobs of the user, and most registers of theirs, that run as one for the scheduler. */
+#define NPU_GROUP_JOBS	32u
+#define NPU_GROUP_REGS	256u
+
 bool npu_job_timeout_valid(u32 ms)
 {
 	return ms <= READ_ONCE(job_timeout_max_ms);
@@ -46,16 +49,6 @@ u32 npu_job_timeout_us(u32 ms)
 }
 
 /* ---- Hardware fence ------------------------------------------------------ */
-
-/**
- * struct npu_fence - signalled when the device has ended a job
- */
-struct npu_fence {
-	/** @base: Fence; first, so that the default release frees all. */
-	struct dma_fence base;
-	/** @lock: Its lock, where the core has none built in. */
-	spinlock_t lock;
-};
 
 static const char *npu_fence_driver_name(struct dma_fence *fence)
 {
@@ -101,7 +94,7 @@ static struct dma_fence *npu_job_run(struct drm_sched_job *sched_job)
 
 	cookie = dma_fence_begin_signalling();
 
-	if (!job->stream_size) {
+	if (!job->count) {
 		fence = npu_job_run_empty(queue);
 		goto out;
 	}
@@ -112,10 +105,9 @@ static struct dma_fence *npu_job_run(struct drm_sched_job *sched_job)
 	} else if (queue->dead) {
 		error = -ECANCELED;
 	} else {
-		npu_dma_fence_init(job->done, &npu_fence_ops,
-				   &container_of(job->done, struct npu_fence, base)->lock,
-				   queue->fence_context, queue->seqno + 1);
-		fence = dma_fence_get(job->done);
+		npu_dma_fence_init(&job->done, &npu_fence_ops, &job->lock, queue->fence_context,
+				   queue->seqno + job->count);
+		fence = dma_fence_get(&job->done);
 		bound = npu_queue_push_locked(queue, job);
 	}
 	spin_unlock_irq(&queue->lock);
@@ -126,41 +118,28 @@ static struct dma_fence *npu_job_run(struct drm_sched_job *sched_job)
 		npu_sched_queue_ready(queue, bound);
 
 out:
-	trace_npu_job_run(queue->npu->drm.dev, queue->id, job->stream, job->stream_size, bound);
 	dma_fence_end_signalling(cookie);
 	return fence;
-}
-
-static void npu_job_put_pending(struct npu_queue *queue)
-{
-	struct device *dev = queue->npu->drm.dev;
-
-	if (atomic_dec_and_test(&queue->pending)) {
-		pm_runtime_mark_last_busy(dev);
-		pm_runtime_put_autosuspend(dev);
-	}
 }
 
 /* @job has not been armed, or has ended. */
 static void npu_job_destroy(struct npu_job *job)
 {
-	if (job->done) {
-		/* A fence that never ran has no references, and nobody has seen it. */
-		if (kref_read(&job->done->refcount))
-			dma_fence_put(job->done);
-		else
-			kfree(job->done);
-	}
 	npu_queue_put(job->queue);
-	kfree(job);
+	/* A fence that never ran has no references, and nobody has seen it. */
+	if (kref_read(&job->done.refcount))
+		dma_fence_put(&job->done);
+	else
+		kfree(job);
 }
 
 static void npu_job_free(struct drm_sched_job *sched_job)
 {
 	struct npu_job *job = to_npu_job(sched_job);
 
+	npu_sched_job_orphan(sched_job);
 	drm_sched_job_cleanup(sched_job);
-	npu_job_put_pending(job->queue);
+	npu_device_put_power(job->queue->npu, 1);
 	npu_job_destroy(job);
 }
 
@@ -178,43 +157,101 @@ const struct drm_sched_backend_ops npu_job_sched_ops = {
 
 /* ---- Submission ---------------------------------------------------------- */
 
-static int npu_job_copy_regs(struct npu_job *job, const struct drm_npu_job *arg)
+/**
+ * struct npu_submit - one SUBMIT in progress
+ */
+struct npu_submit {
+	/** @queue: Queue. */
+	struct npu_queue *queue;
+	/** @file: File. */
+	struct drm_file *file;
+	/** @args: Jobs as the user gave them. */
+	struct drm_npu_job *args;
+	/** @syncs: Their sync operations. */
+	struct npu_sync_ops *syncs;
+	/** @copied: How many of @syncs there are to free. */
+	u32 copied;
+	/** @count: Number of @args. */
+	u32 count;
+	/** @jobs: What the scheduler gets. */
+	struct npu_job **jobs;
+	/** @made: Number of @jobs. */
+	u32 made;
+	/** @signals: Signals of all. */
+	struct npu_sync_list signals;
+
+	/** @one: In place of allocated memory when there is one job: of args, syncs, jobs. */
+	struct {
+		struct drm_npu_job arg;
+		struct npu_sync_ops sync;
+		struct npu_job *job;
+	} one;
+};
+
+/*
+ * How many jobs from the @first on run as one: as long as nobody waits for one
+ * of them apart, none waits for others, and ring and memory have room.
+ */
+static u32 npu_submit_group(const struct npu_submit *sub, u32 first, u32 *nregs)
 {
-	if (copy_from_user(job->regs, u64_to_user_ptr(arg->regs), arg->nregs * sizeof(u64)))
+	u32 max = min(NPU_GROUP_JOBS, npu_queue_entries(sub->queue->npu) / 2), i;
+
+	*nregs = sub->args[first].nregs;
+	if (!sub->args[first].stream_size)
+		return 1;
+
+	for (i = first + 1; i < sub->count && i - first < max; i++) {
+		if (sub->syncs[i - 1].signals || sub->syncs[i].waits ||
+		    !sub->args[i].stream_size ||
+		    *nregs + sub->args[i].nregs > NPU_GROUP_REGS)
+			break;
+		*nregs += sub->args[i].nregs;
+	}
+
+	return i - first;
+}
+
+static int npu_job_add_entry(struct npu_job_entry *entry, const struct drm_npu_job *arg,
+			     u64 *regs)
+{
+	*entry = (struct npu_job_entry) {
+		.stream = arg->stream,
+		.stream_size = arg->stream_size,
+		.budget_us = arg->budget_us,
+		.regs = regs,
+		.nregs = arg->nregs,
+	};
+	if (arg->nregs &&
+	    copy_from_user(regs, u64_to_user_ptr(arg->regs), arg->nregs * sizeof(u64)))
 		return -EFAULT;
 	return 0;
 }
 
-static struct npu_job *npu_job_create(struct npu_queue *queue, struct drm_file *file,
-				      const struct drm_npu_job *arg)
+/* The next @count jobs of the user, from @first on, as one. */
+static struct npu_job *npu_job_create(struct npu_submit *sub, u32 first, u32 count, u32 nregs)
 {
-	struct npu_fence *fence = NULL;
+	/* A job without commands has no entry. */
+	u32 entries = sub->args[first].stream_size ? count : 0, i;
+	size_t size = struct_size_t(struct npu_job, entries, entries);
 	struct npu_job *job;
-	int ret;
+	int ret = 0;
+	u64 *regs;
 
-	ret = npu_job_check(arg, &queue->npu->info, NPU_VM_START,
-			    NPU_VM_START + npu_vm_user_size(queue->npu));
-	if (ret)
-		return ERR_PTR(ret);
-
-	job = kzalloc(struct_size(job, regs, arg->nregs), GFP_KERNEL_ACCOUNT);
+	job = kzalloc(size + nregs * sizeof(*regs), GFP_KERNEL_ACCOUNT);
 	if (!job)
 		return ERR_PTR(-ENOMEM);
 
-	job->queue = npu_queue_get(queue);
-	job->stream = arg->stream;
-	job->stream_size = arg->stream_size;
-	job->budget_us = arg->budget_us;
-	job->nregs = arg->nregs;
-
-	ret = npu_job_copy_regs(job, arg);
-	if (!ret && arg->stream_size) {
-		fence = kzalloc_obj(*fence, GFP_KERNEL_ACCOUNT);
-		ret = fence ? 0 : -ENOMEM;
-		job->done = fence ? &fence->base : NULL;
+	regs = (void *)job + size;
+	job->queue = npu_queue_get(sub->queue);
+	job->count = entries;
+	for (i = 0; !ret && i < entries; i++) {
+		ret = npu_job_add_entry(&job->entries[i], &sub->args[first + i], regs);
+		regs += sub->args[first + i].nregs;
 	}
+
 	if (!ret)
-		ret = npu_drm_sched_job_init(&job->base, &queue->entity, file, file);
+		ret = npu_drm_sched_job_init(&job->base, &sub->queue->entity,
+					     max(entries, 1u), sub->file, sub->file);
 	if (ret) {
 		npu_job_destroy(job);
 		return ERR_PTR(ret);
@@ -223,36 +260,12 @@ static struct npu_job *npu_job_create(struct npu_queue *queue, struct drm_file *
 	return job;
 }
 
-/* One reference of the device's power for all pending jobs of a queue. */
-static int npu_jobs_get_power(struct npu_queue *queue, u32 count)
-{
-	struct device *dev = queue->npu->drm.dev;
-	int ret;
-
-	if (atomic_add_unless(&queue->pending, count, 0))
-		return 0;
-
-	ret = pm_runtime_resume_and_get(dev);
-	if (ret)
-		return npu_device_lost(queue->npu) ? -ENODEV : ret;
-
-	/* Another thread may have been here in between. */
-	if (atomic_add_return(count, &queue->pending) != count)
-		pm_runtime_put_autosuspend(dev);
-	return 0;
-}
-
-static void npu_jobs_put_power(struct npu_queue *queue, u32 count)
-{
-	if (atomic_sub_and_test(count, &queue->pending))
-		pm_runtime_put_autosuspend(queue->npu->drm.dev);
-}
-
 /* Arm and push under the VM's reservation lock, which gets the fence of the last job. */
-static int npu_jobs_push(struct npu_queue *queue, struct npu_job **jobs, u32 count,
-			 struct npu_sync_list *syncs)
+static int npu_submit_push(struct npu_submit *sub)
 {
+	struct npu_queue *queue = sub->queue;
 	struct dma_resv *resv = drm_gpuvm_resv(&queue->vm->base);
+	struct dma_fence *fence;
 	int ret;
 	u32 i;
 
@@ -266,45 +279,101 @@ static int npu_jobs_push(struct npu_queue *queue, struct npu_job **jobs, u32 cou
 	if (ret)
 		goto out_unlock;
 
-	for (i = 0; i < count; i++) {
-		drm_sched_job_arm(&jobs[i]->base);
-		npu_sync_set_fence(syncs, i, &jobs[i]->base.s_fence->finished);
+	for (i = 0; i < sub->made; i++) {
+		drm_sched_job_arm(&sub->jobs[i]->base);
+		fence = &sub->jobs[i]->base.s_fence->finished;
+		npu_sync_set_fence(&sub->signals, i, fence);
 	}
-	dma_resv_add_fence(resv, &jobs[count - 1]->base.s_fence->finished,
-			   DMA_RESV_USAGE_BOOKKEEP);
-	for (i = 0; i < count; i++)
-		drm_sched_entity_push_job(&jobs[i]->base);
+	dma_resv_add_fence(resv, fence, DMA_RESV_USAGE_BOOKKEEP);
+	for (i = 0; i < sub->made; i++)
+		drm_sched_entity_push_job(&sub->jobs[i]->base);
 
 out_unlock:
 	dma_resv_unlock(resv);
 	return ret;
 }
 
-static int npu_jobs_create(struct npu_queue *queue, struct drm_file *file,
-			   const struct drm_npu_job *args, u32 count, struct npu_job **jobs,
-			   struct npu_sync_list *syncs, u32 *made)
+/* Copy and check all arguments. */
+static int npu_submit_copy(struct npu_submit *sub, const struct drm_npu_submit *args)
 {
-	struct list_head *last;
+	struct npu_device *npu = sub->queue->npu;
+	u64 va_end = NPU_VM_START + npu_vm_user_size(npu);
+	void *infos;
+	int ret;
+	u32 i;
+
+	sub->count = args->jobs.count;
+	if (npu_copy_one(&args->jobs, &sub->one.arg)) {
+		sub->args = &sub->one.arg;
+		sub->syncs = &sub->one.sync;
+		sub->jobs = &sub->one.job;
+	} else {
+		infos = npu_copy_array(&args->jobs, offsetofend(struct drm_npu_job, syncs),
+				       sizeof(*sub->args), NPU_MAX_JOBS);
+		if (IS_ERR(infos))
+			return PTR_ERR(infos);
+		sub->args = infos;
+		sub->syncs = kvmalloc_array(sub->count, sizeof(*sub->syncs), GFP_KERNEL);
+		sub->jobs = kvmalloc_array(sub->count, sizeof(*sub->jobs), GFP_KERNEL);
+		if (!sub->syncs || !sub->jobs)
+			return -ENOMEM;
+	}
+
+	for (i = 0; i < sub->count; i++) {
+		ret = npu_job_check(&sub->args[i], &npu->info, NPU_VM_START, va_end);
+		if (ret)
+			return ret;
+		ret = npu_sync_copy(&sub->syncs[sub->copied++], &sub->args[i].syncs);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Make the scheduler's jobs. */
+static int npu_submit_create(struct npu_submit *sub)
+{
+	u32 first, count, nregs, i;
+	struct npu_job *job;
 	int ret;
 
-	for (*made = 0; *made < count; ++*made) {
-		struct npu_job *job = npu_job_create(queue, file, &args[*made]);
-
+	for (first = 0; first < sub->count; first += count) {
+		count = npu_submit_group(sub, first, &nregs);
+		job = npu_job_create(sub, first, count, nregs);
 		if (IS_ERR(job))
 			return PTR_ERR(job);
-		jobs[*made] = job;
+		sub->jobs[sub->made] = job;
 
-		last = syncs->signals.prev;
-		ret = npu_sync_add(syncs, file, &job->base, *made, &args[*made].syncs);
-		if (ret) {
-			++*made;
+		/* Only the first waits, only the last signals. */
+		for (i = first, ret = 0; !ret && i < first + count; i++)
+			ret = npu_sync_add(&sub->signals, sub->file, &job->base, sub->made,
+					   &sub->syncs[i]);
+		sub->made++;
+		if (ret)
 			return ret;
-		}
 		/* Without a signal of its own, only a job behind it can show that it ended. */
-		job->coalesce = last == syncs->signals.prev && *made != count - 1;
+		job->coalesce = !sub->syncs[first + count - 1].signals &&
+				first + count != sub->count;
 	}
 
 	return 0;
+}
+
+static void npu_submit_fini(struct npu_submit *sub)
+{
+	while (sub->made--) {
+		drm_sched_job_cleanup(&sub->jobs[sub->made]->base);
+		npu_job_destroy(sub->jobs[sub->made]);
+	}
+	while (sub->copied--)
+		npu_sync_free(&sub->syncs[sub->copied]);
+	npu_sync_fini(&sub->signals);
+
+	if (sub->args != &sub->one.arg) {
+		kvfree(sub->args);
+		kvfree(sub->syncs);
+		kvfree(sub->jobs);
+	}
 }
 
 /**
@@ -318,55 +387,42 @@ static int npu_jobs_create(struct npu_queue *queue, struct drm_file *file,
 int npu_job_submit(struct npu_queue *queue, struct drm_file *file,
 		   const struct drm_npu_submit *args)
 {
-	u32 count = args->jobs.count, made = 0;
-	struct npu_sync_list syncs;
-	struct drm_npu_job *infos;
-	struct npu_job **jobs;
+	struct npu_submit sub;
 	int ret;
 
-	if (!count)
+	if (!args->jobs.count)
 		return -EINVAL;
 	if (READ_ONCE(queue->dead) || npu_vm_unusable(queue->vm))
 		return npu_device_lost(queue->npu) ? -ENODEV : -EIO;
 
-	infos = npu_copy_array(&args->jobs, offsetofend(struct drm_npu_job, syncs),
-			       sizeof(*infos), NPU_MAX_JOBS);
-	if (IS_ERR(infos))
-		return PTR_ERR(infos);
+	sub.queue = queue;
+	sub.file = file;
+	sub.args = NULL;
+	sub.syncs = NULL;
+	sub.jobs = NULL;
+	sub.copied = 0;
+	sub.made = 0;
+	npu_sync_init(&sub.signals);
 
-	npu_sync_init(&syncs);
-	jobs = kvmalloc_array(count, sizeof(*jobs), GFP_KERNEL);
-	if (!jobs) {
-		ret = -ENOMEM;
-		goto out_free;
-	}
-
-	ret = npu_jobs_create(queue, file, infos, count, jobs, &syncs, &made);
+	ret = npu_submit_copy(&sub, args);
+	if (!ret)
+		ret = npu_submit_create(&sub);
+	if (!ret)
+		ret = npu_device_get_power(queue->npu, sub.made);
 	if (ret)
-		goto out_cleanup;
+		goto out;
 
-	ret = npu_jobs_get_power(queue, count);
-	if (ret)
-		goto out_cleanup;
-
-	ret = npu_jobs_push(queue, jobs, count, &syncs);
+	ret = npu_submit_push(&sub);
 	if (ret) {
-		npu_jobs_put_power(queue, count);
-		goto out_cleanup;
+		npu_device_put_power(queue->npu, sub.made);
+		goto out;
 	}
 
-	npu_sync_publish(&syncs);
-	trace_npu_submit(queue->npu->drm.dev, queue->id, count);
-	made = 0;
+	npu_sync_publish(&sub.signals);
+	trace_npu_submit(queue->npu->drm.dev, queue->id, sub.count);
+	sub.made = 0;
 
-out_cleanup:
-	while (made--) {
-		drm_sched_job_cleanup(&jobs[made]->base);
-		npu_job_destroy(jobs[made]);
-	}
-	kvfree(jobs);
-out_free:
-	npu_sync_fini(&syncs);
-	kvfree(infos);
+out:
+	npu_submit_fini(&sub);
 	return ret;
 }

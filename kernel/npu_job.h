@@ -2,6 +2,9 @@
 #ifndef NPU_JOB_H
 #define NPU_JOB_H
 
+#include <linux/dma-fence.h>
+#include <linux/spinlock.h>
+
 #include <drm/gpu_scheduler.h>
 
 struct drm_file;
@@ -10,31 +13,51 @@ struct npu_file;
 struct npu_queue;
 
 /**
- * struct npu_job - one job
+ * struct npu_job_entry - one job of the user: one entry of the ring
  */
-struct npu_job {
-	/** @base: For the scheduler. */
-	struct drm_sched_job base;
-	/** @queue: Queue. Owned. */
-	struct npu_queue *queue;
-	/** @done: Hardware fence, made with the job and initialised when it runs. Owned. */
-	struct dma_fence *done;
-	/** @node: In npu_queue.in_flight. */
-	struct list_head node;
-	/** @seqno: Sequence number on the hardware. */
-	u64 seqno;
+struct npu_job_entry {
 	/** @stream: Address of the command stream. */
 	u64 stream;
-	/** @stream_size: Bytes; 0 = no commands. */
+	/** @stream_size: Bytes. */
 	u32 stream_size;
 	/** @budget_us: Active time after which it is stopped; 0 = the queue's. */
 	u32 budget_us;
-	/** @coalesce: Nobody waits for this job alone: its interrupt may be late. */
-	bool coalesce;
+	/** @regs: Initial registers, in the memory of the job. */
+	const u64 *regs;
 	/** @nregs: Number of @regs. */
 	u32 nregs;
-	/** @regs: Initial registers. */
-	u64 regs[] __counted_by(nregs);
+};
+
+/**
+ * struct npu_job - what the scheduler sees as one job
+ *
+ * Jobs of one ioctl that nobody can wait for apart are run together: there is one
+ * fence, behind the last of them.
+ */
+struct npu_job {
+	/**
+	 * @done: Hardware fence; first, so that its default release frees the job.
+	 * Initialised when the job runs: before that, the job has no reference count.
+	 */
+	struct dma_fence done;
+	/** @lock: Lock of @done, where the core has none built in. */
+	spinlock_t lock;
+	/** @coalesce: Nobody waits for this job alone: its interrupt may be late. */
+	bool coalesce;
+	/** @error: First error of an entry that was lost although its queue lives on. */
+	int error;
+	/** @base: For the scheduler. */
+	struct drm_sched_job base;
+	/** @queue: Queue. Owned until the scheduler frees the job. */
+	struct npu_queue *queue;
+	/** @node: In npu_queue.in_flight. */
+	struct list_head node;
+	/** @left: Entries that have not ended, once it runs. */
+	u32 left;
+	/** @count: Number of @entries; 0 = no commands. */
+	u32 count;
+	/** @entries: Entries, and behind them their registers. */
+	struct npu_job_entry entries[] __counted_by(count);
 };
 
 extern const struct drm_sched_backend_ops npu_job_sched_ops;

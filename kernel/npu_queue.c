@@ -56,6 +56,34 @@ static u16 npu_le16(u16 value)
 
 /* ---- Ring ---------------------------------------------------------------- */
 
+/* Write one entry, the last one of its job or not. */
+static void npu_queue_write(struct npu_queue *queue, const struct npu_job_entry *entry, u16 flags)
+{
+	u32 index = npu_queue_index(queue, queue->tail);
+	struct npu_job_desc *desc = &queue->desc[index];
+	u64 seqno = ++queue->seqno, at = 0;
+
+	if (entry->nregs) {
+		memcpy(queue->regs + index * NPU_SCALARS, entry->regs,
+		       entry->nregs * sizeof(*entry->regs));
+		at = queue->regs_node.start + index * NPU_REGS_BYTES;
+	}
+
+	/* Zeroes, reserved words and little-endian order: the ring is always in this form. */
+	desc->stream = npu_le64(entry->stream);
+	desc->stream_size = npu_le32(entry->stream_size);
+	desc->flags = npu_le16(flags);
+	desc->nregs = npu_le16(entry->nregs);
+	desc->regs = npu_le64(at);
+	desc->seqno = npu_le64(seqno);
+	desc->budget_us = npu_le32(entry->budget_us);
+	desc->cookie = npu_le32(lower_32_bits(seqno));
+	queue->comp[index].seqno = 0;
+	WRITE_ONCE(queue->tail, queue->tail + 1);
+	trace_npu_job_run(queue->npu->drm.dev, queue->id, seqno, entry->stream,
+			  entry->stream_size, queue->hwq >= 0);
+}
+
 /**
  * npu_queue_push_locked() - Write a job into the ring
  * @queue: Queue; its scheduler's credits say that there is room.
@@ -66,30 +94,19 @@ static u16 npu_le16(u16 value)
  */
 bool npu_queue_push_locked(struct npu_queue *queue, struct npu_job *job)
 {
-	u32 index = npu_queue_index(queue, queue->tail);
-	struct npu_job_desc *desc = &queue->desc[index];
-	u64 *regs = queue->regs + index * NPU_SCALARS;
+	u16 last = NPU_JOB_IRQ | (job->coalesce ? NPU_JOB_COALESCE : 0);
+	u32 i;
 
 	lockdep_assert_held(&queue->lock);
 
-	job->seqno = ++queue->seqno;
-	memcpy(regs, job->regs, job->nregs * sizeof(*regs));
+	/* Nobody waits for an entry that is not the last one: it needs no interrupt. */
+	for (i = 0; i < job->count; i++)
+		npu_queue_write(queue, &job->entries[i], i == job->count - 1 ? last : 0);
 
-	/* Zeroes, reserved words and little-endian order: the ring is always in this form. */
-	desc->stream = npu_le64(job->stream);
-	desc->stream_size = npu_le32(job->stream_size);
-	desc->flags = npu_le16(NPU_JOB_IRQ | (job->coalesce ? NPU_JOB_COALESCE : 0));
-	desc->nregs = npu_le16(job->nregs);
-	desc->regs = npu_le64(job->nregs ? queue->regs_node.start + index * NPU_REGS_BYTES : 0);
-	desc->seqno = npu_le64(job->seqno);
-	desc->budget_us = npu_le32(job->budget_us);
-	desc->cookie = npu_le32(lower_32_bits(job->seqno));
-	queue->comp[index].seqno = 0;
-
+	job->left = job->count;
 	list_add_tail(&job->node, &queue->in_flight);
-	WRITE_ONCE(queue->tail, queue->tail + 1);
 	dma_fence_put(queue->last_fence);
-	queue->last_fence = dma_fence_get(job->done);
+	queue->last_fence = dma_fence_get(&job->done);
 
 	if (queue->hwq < 0)
 		return false;
@@ -100,24 +117,31 @@ bool npu_queue_push_locked(struct npu_queue *queue, struct npu_job *job)
 }
 EXPORT_SYMBOL_IF_KUNIT(npu_queue_push_locked);
 
-static void npu_queue_retire(struct npu_queue *queue, struct npu_job *job, int error)
+/* The oldest entry, of @job, has ended. */
+static void npu_queue_pop(struct npu_queue *queue, struct npu_job *job, int error)
 {
-	/* The job may be freed as soon as its fence has been signalled. */
-	struct dma_fence *fence = dma_fence_get(job->done);
-
-	list_del(&job->node);
-	queue->done_seqno = job->seqno;
+	queue->done_seqno++;
 	queue->jobs_done++;
 	WRITE_ONCE(queue->head, queue->head + 1);
-	trace_npu_job_done(queue->npu->drm.dev, queue->id, job->seqno, error);
+	job->left--;
+	job->error = job->error ?: error;
+	trace_npu_job_done(queue->npu->drm.dev, queue->id, queue->done_seqno, error);
+}
 
-	if (error)
-		dma_fence_set_error(fence, error);
+/* All entries of @job have ended. */
+static void npu_queue_retire(struct npu_queue *queue, struct npu_job *job)
+{
+	/* The job may be freed as soon as its fence has been signalled. */
+	struct dma_fence *fence = dma_fence_get(&job->done);
+
+	list_del(&job->node);
+	if (job->error)
+		dma_fence_set_error(fence, job->error);
 	dma_fence_signal(fence);
 	dma_fence_put(fence);
 }
 
-/* Signal the jobs whose completions have arrived. */
+/* Take note of the completions that have arrived, and signal the jobs that are complete. */
 void npu_queue_complete_locked(struct npu_queue *queue)
 {
 	struct npu_completion *comp;
@@ -126,14 +150,17 @@ void npu_queue_complete_locked(struct npu_queue *queue)
 	lockdep_assert_held(&queue->lock);
 
 	list_for_each_entry_safe(job, next, &queue->in_flight, node) {
-		comp = &queue->comp[npu_queue_index(queue, queue->head)];
-		if (npu_le64(READ_ONCE(comp->seqno)) != job->seqno)
-			break;
+		while (job->left) {
+			comp = &queue->comp[npu_queue_index(queue, queue->head)];
+			if (npu_le64(READ_ONCE(comp->seqno)) != queue->done_seqno + 1)
+				return;
 
-		/* The sequence number is written last: the rest is valid. */
-		dma_rmb();
-		queue->active_ns += npu_le64(comp->active_ns);
-		npu_queue_retire(queue, job, 0);
+			/* The sequence number is written last: the rest is valid. */
+			dma_rmb();
+			queue->active_ns += npu_le64(comp->active_ns);
+			npu_queue_pop(queue, job, 0);
+		}
+		npu_queue_retire(queue, job);
 	}
 }
 
@@ -174,7 +201,9 @@ void npu_queue_kill(struct npu_queue *queue, u32 state, int error,
 	WRITE_ONCE(queue->dead, true);
 
 	list_for_each_entry_safe(job, next, &queue->in_flight, node) {
-		npu_queue_retire(queue, job, error);
+		while (job->left)
+			npu_queue_pop(queue, job, error);
+		npu_queue_retire(queue, job);
 		if (state != DRM_NPU_QUEUE_DEVICE_LOST)
 			error = -ECANCELED;
 	}
@@ -187,7 +216,8 @@ EXPORT_SYMBOL_IF_KUNIT(npu_queue_kill);
  * npu_queue_cancel_started() - The device was reset under a job of the queue
  * @queue: Queue, not bound, innocent.
  *
- * Only the oldest job can have been started. It ends with -ECANCELED; the others run.
+ * Only the oldest entry can have been started. It is cancelled, which its job's
+ * fence will say; the others run.
  */
 void npu_queue_cancel_started(struct npu_queue *queue)
 {
@@ -200,7 +230,9 @@ void npu_queue_cancel_started(struct npu_queue *queue)
 		queue->innocent_resets++;
 		if (!queue->dead)
 			queue->state = DRM_NPU_QUEUE_INNOCENT;
-		npu_queue_retire(queue, job, -ECANCELED);
+		npu_queue_pop(queue, job, -ECANCELED);
+		if (!job->left)
+			npu_queue_retire(queue, job);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 }

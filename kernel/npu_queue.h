@@ -68,8 +68,6 @@ struct npu_queue {
 	struct drm_gpu_scheduler sched;
 	/** @entity: Its only entity. Arming and pushing: under the VM's reservation. */
 	struct drm_sched_entity entity;
-	/** @pending: Jobs pushed and not yet freed; above 0 the device is kept awake. */
-	atomic_t pending;
 	/** @fence_context: Context of hardware fences. */
 	u64 fence_context;
 

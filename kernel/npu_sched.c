@@ -29,7 +29,7 @@
 #define NPU_STARVED_MS		500
 
 /* How often queues with jobs are watched. */
-#define NPU_WATCH_MS		200
+#define NPU_WATCH_MS		100
 
 /* Longest delay of the interrupt of a job that nobody waits for by itself. */
 #define NPU_COALESCE_US		200
@@ -376,11 +376,26 @@ static void npu_sched_bind_waiting(struct npu_sched *sched)
 
 /* ---- Worker -------------------------------------------------------------- */
 
+/*
+ * Who finds the tick not running starts it. It counts as a job for the device's
+ * power, so that jobs that follow each other do not switch that.
+ */
+static bool npu_sched_start_ticking(struct npu_sched *sched)
+{
+	if (test_bit(0, &sched->ticking) || test_and_set_bit(0, &sched->ticking))
+		return false;
+	if (atomic_inc_not_zero(&sched->npu->pending))
+		return true;
+	/* The jobs have ended meanwhile. */
+	clear_bit(0, &sched->ticking);
+	return false;
+}
+
 static void npu_sched_arm_tick(struct npu_sched *sched)
 {
 	unsigned int ms = npu_sched_has_waiting(sched) ? NPU_SLICE_MS : NPU_WATCH_MS;
 
-	queue_delayed_work(sched->wq, &sched->tick, msecs_to_jiffies(ms));
+	mod_delayed_work(sched->wq, &sched->tick, msecs_to_jiffies(ms));
 }
 
 static void npu_sched_serve(struct npu_sched *sched)
@@ -406,8 +421,8 @@ static void npu_sched_work(struct work_struct *work)
 	if (!sched->suspended && !npu_device_lost(sched->npu)) {
 		npu_sched_serve(sched);
 		if (npu_sched_has_waiting(sched)) {
-			set_bit(0, &sched->ticking);
-			mod_delayed_work(sched->wq, &sched->tick, msecs_to_jiffies(NPU_SLICE_MS));
+			npu_sched_start_ticking(sched);
+			npu_sched_arm_tick(sched);
 		}
 	}
 	mutex_unlock(&sched->bind_lock);
@@ -417,23 +432,26 @@ static void npu_sched_work(struct work_struct *work)
 static void npu_sched_tick(struct work_struct *work)
 {
 	struct npu_sched *sched = container_of(to_delayed_work(work), struct npu_sched, tick);
-	bool cookie, again = false;
+	bool cookie, powered, again = false;
 
 	cookie = dma_fence_begin_signalling();
 	mutex_lock(&sched->bind_lock);
 	/* Whoever pushes a job from here on arms the tick again. */
-	clear_bit(0, &sched->ticking);
+	powered = test_and_clear_bit(0, &sched->ticking);
 	if (!sched->suspended && !npu_device_lost(sched->npu)) {
 		again = npu_reset_watch(sched);
 		npu_sched_serve(sched);
 		again |= npu_sched_has_waiting(sched);
 	}
 	if (again) {
-		set_bit(0, &sched->ticking);
+		npu_sched_start_ticking(sched);
 		npu_sched_arm_tick(sched);
 	}
 	mutex_unlock(&sched->bind_lock);
 	dma_fence_end_signalling(cookie);
+	/* If it goes on, that has taken power of its own. */
+	if (powered)
+		npu_device_put_power(sched->npu, 1);
 }
 
 /**
@@ -450,7 +468,7 @@ void npu_sched_queue_ready(struct npu_queue *queue, bool bound)
 		queue_work(sched->wq, &sched->work);
 	}
 
-	if (!test_bit(0, &sched->ticking) && !test_and_set_bit(0, &sched->ticking))
+	if (npu_sched_start_ticking(sched))
 		queue_delayed_work(sched->wq, &sched->tick, msecs_to_jiffies(NPU_WATCH_MS));
 }
 
@@ -607,8 +625,10 @@ void npu_sched_fini(struct npu_device *npu)
 	mutex_lock(&sched->bind_lock);
 	sched->suspended = true;
 	mutex_unlock(&sched->bind_lock);
-	cancel_delayed_work_sync(&sched->tick);
 	cancel_work_sync(&sched->work);
+	cancel_delayed_work_sync(&sched->tick);
+	if (test_and_clear_bit(0, &sched->ticking))
+		npu_device_put_power(npu, 1);
 }
 
 static void npu_sched_release_wq(struct drm_device *drm, void *wq)

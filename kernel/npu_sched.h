@@ -53,7 +53,7 @@ struct npu_sched {
 	bool reset_wanted;
 	/** @suspended: The device is asleep: nothing is bound. Protected by @bind_lock. */
 	bool suspended;
-	/** @ticking: @tick is queued or will queue itself again. */
+	/** @ticking: @tick is queued or about to be; counts in npu_device.pending. */
 	unsigned long ticking;
 
 	/** @wq: Ordered: binding, watching and recovery never overlap. */

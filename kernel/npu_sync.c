@@ -12,26 +12,6 @@
 #include "npu_sync.h"
 
 /**
- * struct npu_sync_signal - one signal operation
- */
-struct npu_sync_signal {
-	/** @node: In the list of the ioctl. */
-	struct list_head node;
-	/** @index: Job that signals. */
-	u32 index;
-	/** @handle: Syncobj, as the user names it. */
-	u32 handle;
-	/** @point: Timeline point, 0 for a binary syncobj. */
-	u64 point;
-	/** @syncobj: Owned. */
-	struct drm_syncobj *syncobj;
-	/** @chain: Link for a timeline, NULL for a binary one. Owned until published. */
-	struct dma_fence_chain *chain;
-	/** @fence: Finished fence of the job. Owned. */
-	struct dma_fence *fence;
-};
-
-/**
  * npu_copy_array() - Copy an array of extensible structures from user space
  * @in: Array.
  * @min_size: Size of the oldest version of an element.
@@ -135,7 +115,12 @@ static int npu_sync_add_signal(struct npu_sync_list *list, struct drm_file *file
 {
 	struct npu_sync_signal *sig;
 
-	sig = kzalloc_obj(*sig);
+	if (list_empty(&list->signals)) {
+		sig = &list->first;
+		*sig = (struct npu_sync_signal) { };
+	} else {
+		sig = kzalloc_obj(*sig);
+	}
 	if (!sig)
 		return -ENOMEM;
 
@@ -158,48 +143,81 @@ static int npu_sync_add_signal(struct npu_sync_list *list, struct drm_file *file
 }
 
 /**
- * npu_sync_add() - Take in the sync operations of one job
+ * npu_sync_copy() - Take in the sync operations of one job
+ * @out: The operations, to be given back with npu_sync_free(), whatever is returned.
+ * @syncs: struct drm_npu_sync_op in user memory.
+ *
+ * Return: 0 or a negative errno.
+ */
+int npu_sync_copy(struct npu_sync_ops *out, const struct drm_npu_obj_array *syncs)
+{
+	int ret;
+	u32 i;
+
+	*out = (struct npu_sync_ops) { };
+	if (!syncs->count && !syncs->array)
+		return 0;
+
+	if (npu_copy_one(syncs, &out->one)) {
+		out->ops = &out->one;
+	} else {
+		void *ops = npu_copy_array(syncs, offsetofend(struct drm_npu_sync_op, value),
+					   sizeof(*out->ops), NPU_MAX_SYNCS);
+
+		if (IS_ERR(ops))
+			return PTR_ERR(ops);
+		out->ops = ops;
+	}
+
+	out->count = syncs->count;
+	for (i = 0; i < out->count; i++) {
+		ret = npu_sync_check_op(&out->ops[i]);
+		if (ret)
+			return ret;
+		if (out->ops[i].flags & DRM_NPU_SYNC_SIGNAL)
+			out->signals = true;
+		else
+			out->waits = true;
+	}
+	return 0;
+}
+
+void npu_sync_free(struct npu_sync_ops *ops)
+{
+	if (ops->ops != &ops->one)
+		kvfree(ops->ops);
+}
+
+/**
+ * npu_sync_add() - Look up what one job waits for and signals
  * @list: Signals of the ioctl.
  * @file: File.
  * @job: Job that waits.
- * @index: Its place in the array of the ioctl.
- * @syncs: struct drm_npu_sync_op in user memory.
+ * @index: Its place among the jobs of the ioctl.
+ * @ops: Operations of the job, or of a part of it: then to be called again.
  *
  * Return: 0 or a negative errno: then npu_sync_fini() undoes all.
  */
 int npu_sync_add(struct npu_sync_list *list, struct drm_file *file, struct drm_sched_job *job,
-		 u32 index, const struct drm_npu_obj_array *syncs)
+		 u32 index, const struct npu_sync_ops *ops)
 {
-	struct drm_npu_sync_op *ops;
 	int ret = 0;
 	u32 i;
 
-	if (!syncs->count && !syncs->array)
-		return 0;
-
-	ops = npu_copy_array(syncs, offsetofend(struct drm_npu_sync_op, value), sizeof(*ops),
-			     NPU_MAX_SYNCS);
-	if (IS_ERR(ops))
-		return PTR_ERR(ops);
-
-	list->count += syncs->count;
+	list->count += ops->count;
 	if (list->count > NPU_MAX_SYNCS_TOTAL)
-		ret = -EINVAL;
-
-	for (i = 0; !ret && i < syncs->count; i++)
-		ret = npu_sync_check_op(&ops[i]);
+		return -EINVAL;
 
 	/* Waits first: what the job itself signals is not what it waits for. */
-	for (i = 0; !ret && i < syncs->count; i++) {
-		if (!(ops[i].flags & DRM_NPU_SYNC_SIGNAL))
-			ret = npu_sync_add_wait(list, file, job, index, &ops[i]);
+	for (i = 0; !ret && i < ops->count; i++) {
+		if (!(ops->ops[i].flags & DRM_NPU_SYNC_SIGNAL))
+			ret = npu_sync_add_wait(list, file, job, index, &ops->ops[i]);
 	}
-	for (i = 0; !ret && i < syncs->count; i++) {
-		if (ops[i].flags & DRM_NPU_SYNC_SIGNAL)
-			ret = npu_sync_add_signal(list, file, index, &ops[i]);
+	for (i = 0; !ret && i < ops->count; i++) {
+		if (ops->ops[i].flags & DRM_NPU_SYNC_SIGNAL)
+			ret = npu_sync_add_signal(list, file, index, &ops->ops[i]);
 	}
 
-	kvfree(ops);
 	return ret;
 }
 
@@ -248,6 +266,7 @@ void npu_sync_fini(struct npu_sync_list *list)
 		dma_fence_put(sig->fence);
 		if (sig->syncobj)
 			drm_syncobj_put(sig->syncobj);
-		kfree(sig);
+		if (sig != &list->first)
+			kfree(sig);
 	}
 }

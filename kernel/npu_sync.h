@@ -12,13 +12,52 @@
 #include <linux/list.h>
 #include <linux/types.h>
 
+#include <drm/npu_accel.h>
+
 struct dma_fence;
+struct dma_fence_chain;
 struct drm_file;
-struct drm_npu_obj_array;
 struct drm_sched_job;
+struct drm_syncobj;
 
 #define NPU_MAX_SYNCS		1024	/* of one job */
 #define NPU_MAX_SYNCS_TOTAL	4096	/* of one ioctl: bounds the time of look-ups */
+
+/**
+ * struct npu_sync_ops - sync operations of one job, copied and checked
+ */
+struct npu_sync_ops {
+	/** @ops: Operations: &@one, or memory of their own. */
+	struct drm_npu_sync_op *ops;
+	/** @count: Number of @ops. */
+	u32 count;
+	/** @waits: There is a wait among them. */
+	bool waits;
+	/** @signals: There is a signal among them. */
+	bool signals;
+	/** @one: A single operation, the common case. */
+	struct drm_npu_sync_op one;
+};
+
+/**
+ * struct npu_sync_signal - one signal operation
+ */
+struct npu_sync_signal {
+	/** @node: In the list of the ioctl. */
+	struct list_head node;
+	/** @index: Job that signals. */
+	u32 index;
+	/** @handle: Syncobj, as the user names it. */
+	u32 handle;
+	/** @point: Timeline point, 0 for a binary syncobj. */
+	u64 point;
+	/** @syncobj: Owned. */
+	struct drm_syncobj *syncobj;
+	/** @chain: Link for a timeline, NULL for a binary one. Owned until published. */
+	struct dma_fence_chain *chain;
+	/** @fence: Finished fence of the job. Owned. */
+	struct dma_fence *fence;
+};
 
 /**
  * struct npu_sync_list - signals of all jobs of one ioctl
@@ -30,6 +69,8 @@ struct npu_sync_list {
 	struct list_head *next;
 	/** @count: Waits and signals so far. */
 	u32 count;
+	/** @first: The first one of @signals: most often there is no other. */
+	struct npu_sync_signal first;
 };
 
 static inline void npu_sync_init(struct npu_sync_list *list)
@@ -39,12 +80,19 @@ static inline void npu_sync_init(struct npu_sync_list *list)
 	list->count = 0;
 }
 
+int npu_sync_copy(struct npu_sync_ops *out, const struct drm_npu_obj_array *syncs);
+void npu_sync_free(struct npu_sync_ops *ops);
 int npu_sync_add(struct npu_sync_list *list, struct drm_file *file, struct drm_sched_job *job,
-		 u32 index, const struct drm_npu_obj_array *syncs);
+		 u32 index, const struct npu_sync_ops *ops);
 void npu_sync_set_fence(struct npu_sync_list *list, u32 index, struct dma_fence *fence);
 void npu_sync_publish(struct npu_sync_list *list);
 void npu_sync_fini(struct npu_sync_list *list);
 
 void *npu_copy_array(const struct drm_npu_obj_array *in, u32 min_size, u32 size, u32 max);
+
+/* One element into memory of the caller, which it is worth to not allocate. */
+#define npu_copy_one(in, out) \
+	((in)->count == 1 && (in)->stride == sizeof(*(out)) && \
+	 !copy_from_user(out, u64_to_user_ptr((in)->array), sizeof(*(out))))
 
 #endif /* NPU_SYNC_H */

@@ -23,21 +23,23 @@ TRACE_EVENT(npu_submit,
 	    TP_printk("%s queue=%u jobs=%u", __get_str(dev), __entry->queue, __entry->jobs));
 
 TRACE_EVENT(npu_job_run,
-	    TP_PROTO(struct device *dev, u32 queue, u64 stream, u32 size, bool bound),
-	    TP_ARGS(dev, queue, stream, size, bound),
+	    TP_PROTO(struct device *dev, u32 queue, u64 seqno, u64 stream, u32 size, bool bound),
+	    TP_ARGS(dev, queue, seqno, stream, size, bound),
 	    TP_STRUCT__entry(__string(dev, dev_name(dev))
+			     __field(u64, seqno)
 			     __field(u32, queue)
 			     __field(u32, size)
 			     __field(u64, stream)
 			     __field(bool, bound)),
 	    TP_fast_assign(__assign_str(dev);
+			   __entry->seqno = seqno;
 			   __entry->queue = queue;
 			   __entry->size = size;
 			   __entry->stream = stream;
 			   __entry->bound = bound;
 	    ),
-	    TP_printk("%s queue=%u stream=%#llx size=%u%s", __get_str(dev), __entry->queue,
-		      __entry->stream, __entry->size,
+	    TP_printk("%s queue=%u seqno=%llu stream=%#llx size=%u%s", __get_str(dev),
+		      __entry->queue, __entry->seqno, __entry->stream, __entry->size,
 		      __entry->bound ? "" : " waits for hardware"));
 
 TRACE_EVENT(npu_job_done,

@@ -531,6 +531,7 @@ static void npu_bind_job_free(struct drm_sched_job *sched_job)
 {
 	struct npu_bind_job *job = to_npu_bind_job(sched_job);
 
+	npu_sched_job_orphan(sched_job);
 	drm_sched_job_cleanup(sched_job);
 	queue_work(npu_cleanup_wq, &job->cleanup);
 }
@@ -562,7 +563,7 @@ static struct npu_bind_job *npu_bind_job_create(struct npu_vm *vm, struct drm_fi
 
 	ret = npu_bind_op_init(vm, &job->op, file, arg);
 	if (!ret)
-		ret = npu_drm_sched_job_init(&job->base, &vm->bind_entity, file, file);
+		ret = npu_drm_sched_job_init(&job->base, &vm->bind_entity, 1, file, file);
 	if (ret) {
 		npu_bind_job_destroy(job);
 		return ERR_PTR(ret);
@@ -614,6 +615,7 @@ int npu_vm_bind_queued(struct npu_vm *vm, struct drm_file *file,
 {
 	struct npu_sync_list syncs;
 	struct npu_bind_job **jobs;
+	struct npu_sync_ops sync;
 	int ret = 0, idx;
 	u32 made = 0;
 
@@ -632,7 +634,10 @@ int npu_vm_bind_queued(struct npu_vm *vm, struct drm_file *file,
 			ret = PTR_ERR(jobs[made]);
 			break;
 		}
-		ret = npu_sync_add(&syncs, file, &jobs[made]->base, made, &ops[made].syncs);
+		ret = npu_sync_copy(&sync, &ops[made].syncs);
+		if (!ret)
+			ret = npu_sync_add(&syncs, file, &jobs[made]->base, made, &sync);
+		npu_sync_free(&sync);
 	}
 
 	if (!ret)

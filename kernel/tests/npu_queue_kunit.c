@@ -15,11 +15,6 @@
 #define ENTRIES	BIT(LOG2)
 #define JOBS	(3 * ENTRIES)
 
-struct test_fence {
-	struct dma_fence base;
-	spinlock_t lock; /* of @base, where the core has none built in */
-};
-
 struct queue_test {
 	struct npu_device npu;
 	struct npu_queue queue;
@@ -27,6 +22,7 @@ struct queue_test {
 	struct npu_job_desc desc[ENTRIES];
 	struct npu_completion comp[ENTRIES];
 	u64 regs[ENTRIES * NPU_SCALARS];
+	u64 job_regs[JOBS][2];
 	u32 pushed;
 };
 
@@ -39,6 +35,23 @@ static const struct dma_fence_ops test_ops = {
 	.get_driver_name = test_name,
 	.get_timeline_name = test_name,
 };
+
+/* Job @i gets @n entries. */
+static void set_entries(struct queue_test *t, u32 i, u32 n)
+{
+	struct npu_job *job = t->job[i];
+	u32 k;
+
+	t->job_regs[i][0] = i;
+	t->job_regs[i][1] = ~(u64)i;
+	job->count = n;
+	for (k = 0; k < n; k++) {
+		job->entries[k].stream = SZ_1M + (i + k) * 16;
+		job->entries[k].stream_size = 16;
+		job->entries[k].nregs = 2;
+		job->entries[k].regs = t->job_regs[i];
+	}
+}
 
 static int queue_init(struct kunit *test)
 {
@@ -60,18 +73,11 @@ static int queue_init(struct kunit *test)
 	INIT_LIST_HEAD(&t->queue.in_flight);
 
 	for (i = 0; i < JOBS; i++) {
-		struct test_fence *fence = kzalloc_obj(*fence);
-
-		KUNIT_ASSERT_NOT_NULL(test, fence);
-		npu_dma_fence_init(&fence->base, &test_ops, &fence->lock, 1, i + 1);
-		t->job[i] = kunit_kzalloc(test, struct_size(t->job[i], regs, 2), GFP_KERNEL);
+		/* Freed with the last reference of its fence. */
+		t->job[i] = kzalloc(struct_size(t->job[i], entries, ENTRIES), GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, t->job[i]);
-		t->job[i]->done = &fence->base;
-		t->job[i]->stream = SZ_1M + i * 16;
-		t->job[i]->stream_size = 16;
-		t->job[i]->nregs = 2;
-		t->job[i]->regs[0] = i;
-		t->job[i]->regs[1] = ~(u64)i;
+		npu_dma_fence_init(&t->job[i]->done, &test_ops, &t->job[i]->lock, 1, i + 1);
+		set_entries(t, i, 1);
 	}
 
 	test->priv = t;
@@ -84,7 +90,7 @@ static void queue_exit(struct kunit *test)
 	int i;
 
 	for (i = 0; t && i < JOBS; i++)
-		dma_fence_put(t->job[i]->done);
+		dma_fence_put(&t->job[i]->done);
 	if (t)
 		dma_fence_put(t->queue.last_fence);
 }
@@ -107,7 +113,7 @@ static void finish(struct queue_test *t, u32 pos)
 
 static bool done(struct queue_test *t, u32 job)
 {
-	return dma_fence_is_signaled(t->job[job]->done);
+	return dma_fence_is_signaled(&t->job[job]->done);
 }
 
 static void queue_ring(struct kunit *test)
@@ -173,10 +179,10 @@ static void queue_kill(struct kunit *test)
 	finish(t, first);
 	npu_queue_kill(&t->queue, DRM_NPU_QUEUE_FAULT, -EFAULT, &fault);
 
-	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[0]->done), 1);
-	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[1]->done), -EFAULT);
-	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[2]->done), -ECANCELED);
-	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[3]->done), -ECANCELED);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[0]->done), 1);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[1]->done), -EFAULT);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[2]->done), -ECANCELED);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[3]->done), -ECANCELED);
 	KUNIT_EXPECT_TRUE(test, t->queue.dead);
 	KUNIT_EXPECT_EQ(test, t->queue.state, DRM_NPU_QUEUE_FAULT);
 	KUNIT_EXPECT_EQ(test, t->queue.fault.pc, 0x1230);
@@ -196,8 +202,8 @@ static void queue_innocent(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		push(t);
 	npu_queue_cancel_started(&t->queue);
-	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[0]->done), -ECANCELED);
-	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[1]->done), 0);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[0]->done), -ECANCELED);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[1]->done), 0);
 	KUNIT_EXPECT_FALSE(test, t->queue.dead);
 	KUNIT_EXPECT_EQ(test, t->queue.state, DRM_NPU_QUEUE_INNOCENT);
 	KUNIT_EXPECT_EQ(test, t->queue.innocent_resets, 1);
@@ -206,7 +212,75 @@ static void queue_innocent(struct kunit *test)
 	finish(t, first + 1);
 	finish(t, first + 2);
 	npu_queue_complete(&t->queue);
-	KUNIT_EXPECT_EQ(test, dma_fence_get_status(t->job[2]->done), 1);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[2]->done), 1);
+}
+
+/* Entries that run as one job: one interrupt and one fence, when all have ended. */
+static void queue_group(struct kunit *test)
+{
+	struct queue_test *t = test->priv;
+	u32 first = t->queue.tail, i;
+
+	set_entries(t, 0, 3);
+	push(t);
+	push(t);
+	for (i = 0; i < 4; i++) {
+		struct npu_job_desc *desc = &t->desc[(first + i) & (ENTRIES - 1)];
+
+		KUNIT_EXPECT_EQ(test, desc->seqno, i + 1);
+		KUNIT_EXPECT_EQ(test, desc->flags, i < 2 ? 0 : NPU_JOB_IRQ);
+	}
+
+	finish(t, first);
+	finish(t, first + 1);
+	npu_queue_complete(&t->queue);
+	KUNIT_EXPECT_FALSE(test, done(t, 0));
+	KUNIT_EXPECT_EQ(test, t->queue.head, first + 2);
+	KUNIT_EXPECT_EQ(test, t->queue.done_seqno, 2);
+
+	finish(t, first + 2);
+	npu_queue_complete(&t->queue);
+	KUNIT_EXPECT_TRUE(test, done(t, 0));
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[0]->done), 1);
+	KUNIT_EXPECT_FALSE(test, done(t, 1));
+}
+
+/* A reset in its midst: the started entry is lost, the rest runs, the fence tells. */
+static void queue_group_innocent(struct kunit *test)
+{
+	struct queue_test *t = test->priv;
+	u32 first = t->queue.tail;
+
+	set_entries(t, 0, 3);
+	push(t);
+	finish(t, first);
+	npu_queue_complete(&t->queue);
+	npu_queue_cancel_started(&t->queue);
+	KUNIT_EXPECT_EQ(test, t->queue.head, first + 2);
+	KUNIT_EXPECT_EQ(test, t->queue.innocent_resets, 1);
+	KUNIT_EXPECT_FALSE(test, done(t, 0));
+
+	finish(t, first + 2);
+	npu_queue_complete(&t->queue);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[0]->done), -ECANCELED);
+	KUNIT_EXPECT_FALSE(test, npu_queue_busy(&t->queue));
+}
+
+/* A kill in its midst. */
+static void queue_group_kill(struct kunit *test)
+{
+	struct queue_test *t = test->priv;
+	u32 first = t->queue.tail;
+
+	set_entries(t, 0, 3);
+	push(t);
+	push(t);
+	finish(t, first);
+	npu_queue_kill(&t->queue, DRM_NPU_QUEUE_FAULT, -EFAULT, NULL);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[0]->done), -EFAULT);
+	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&t->job[1]->done), -ECANCELED);
+	KUNIT_EXPECT_FALSE(test, npu_queue_busy(&t->queue));
+	KUNIT_EXPECT_EQ(test, t->queue.done_seqno, 4);
 }
 
 static struct kunit_case queue_cases[] = {
@@ -214,6 +288,9 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(queue_order),
 	KUNIT_CASE(queue_kill),
 	KUNIT_CASE(queue_innocent),
+	KUNIT_CASE(queue_group),
+	KUNIT_CASE(queue_group_innocent),
+	KUNIT_CASE(queue_group_kill),
 	{ }
 };
 

@@ -7,7 +7,7 @@
  *     -f  let allocations fail at random (CONFIG_FAULT_INJECTION, root)
  *     -v  print each call (one process, for replaying a finding)
  *
- * A run is given by its seed, up to timing. With CONFIG_KCOV the number of kernel program counters reached is shown.
+ * A run is given by its seed, up to timing. With CONFIG_KCOV the number of npu.ko's program counters reached is shown.
  */
 #define _GNU_SOURCE
 #include "npu_test.h"
@@ -24,6 +24,7 @@ struct shared {
 	uint64_t by_ioctl[16][2];		/* calls, successes */
 	uint32_t errors[256];			/* by errno */
 	uint8_t pcs[1 << (PC_BITS - 3)];	/* hashed program counters seen */
+	bool kcov;				/* the kernel has it */
 };
 
 struct proc {
@@ -84,9 +85,10 @@ static void kcov_open(struct proc *p)
 		return;
 	if (!ioctl(fd, KCOV_INIT, KCOV_WORDS)) {
 		p->kcov = mmap(NULL, KCOV_WORDS * 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (p->kcov == MAP_FAILED || ioctl(fd, KCOV_ENABLE, 0 /* KCOV_TRACE_PC */))
+		if (p->kcov == MAP_FAILED || ioctl(fd, KCOV_ENABLE, 0ul /* KCOV_TRACE_PC */))
 			p->kcov = NULL;
 	}
+	p->sh->kcov |= !!p->kcov;
 }
 
 static void kcov_collect(struct proc *p)
@@ -535,7 +537,9 @@ static void report(const struct shared *sh, uint64_t seed)
 		if (sh->errors[i])
 			printf("#   %-40s %u\n", strerror(i), sh->errors[i]);
 	if (pcs)
-		printf("#   kernel program counters reached: about %u\n", pcs);
+		printf("#   coverage: about %u program counters of npu.ko reached\n", pcs);
+	else if (sh->kcov)
+		printf("#   no coverage: npu.ko was built without KCOV\n");
 	else
 		printf("#   no coverage: this kernel has no KCOV\n");
 }

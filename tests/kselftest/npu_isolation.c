@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* One client cannot reach another's memory, freed pages or the kernel's. */
 #define _GNU_SOURCE
+#include <sys/mount.h>
 #include "kselftest_harness.h"
 #include "npu_test.h"
 
@@ -133,6 +134,89 @@ TEST_F(isolation, sweep_reads_nothing_foreign)
 			ASSERT_GT((int)b->queue, 0);
 		}
 	}
+}
+
+/* ---- What a client takes is charged to its memory cgroup --------------------------- */
+
+#define CGROUP	"/sys/fs/cgroup/npu-test"
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static long long charged(void)
+{
+	char text[32] = "";
+	int fd = open(CGROUP "/memory.current", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		return -1;
+	close(fd);
+	return atoll(text);
+}
+
+/* In a group of its own: what a BO, and then 64 VMs with a queue each, add to its charge. */
+static void charge(int result)
+{
+	const long long bo_size = 16 * MIB;
+	long long sum[3];
+	struct client c;
+	int bo, i;
+
+	if (!write_file(CGROUP "/cgroup.procs", "0") || client_open(&c))
+		_exit(1);
+	sum[0] = charged();
+	bo = bo_create(c.fd, bo_size, DRM_NPU_BO_NO_MMAP, c.vm);
+	if (bo < 0 || vm_map(c.fd, c.vm, bo, 0, c.va + 64 * MIB, bo_size))
+		_exit(2);
+	sum[1] = charged();
+	for (i = 0; i < 64; i++) {
+		int vm = vm_create(c.fd);
+
+		if (vm < 0 || queue_create(c.fd, vm, DRM_NPU_PRIORITY_MEDIUM, 0) < 0)
+			_exit(3);
+	}
+	sum[2] = charged();
+	if (write(result, sum, sizeof(sum)) != sizeof(sum))
+		_exit(4);
+	_exit(0);
+}
+
+TEST(memory_is_charged_to_the_cgroup)
+{
+	long long sum[3] = { 0 };
+	int pipe_fd[2], status, fd = npu_open();
+	pid_t pid;
+
+	if (fd < 0)
+		SKIP(return, "no node of driver npu");
+	close(fd);
+	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) &&
+	    mount("none", "/sys/fs/cgroup", "cgroup2", 0, NULL))
+		SKIP(return, "no cgroup v2 here");
+	if (!write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory") ||
+	    (mkdir(CGROUP, 0755) && errno != EEXIST) || charged() < 0)
+		SKIP(return, "no memory controller here");
+
+	ASSERT_EQ(0, pipe(pipe_fd));
+	pid = fork();
+	if (!pid)
+		charge(pipe_fd[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	ASSERT_EQ(sizeof(sum), read(pipe_fd[0], sum, sizeof(sum)));
+	TH_LOG("16 MiB mapped: %lld KiB charged; 64 VMs and queues: %lld KiB", (sum[1] - sum[0]) >> 10,
+	       (sum[2] - sum[1]) >> 10);
+	EXPECT_GE(sum[1] - sum[0], 16ll * MIB * 9 / 10);
+	/* Ring, registers, page tables: several pages each. */
+	EXPECT_GE(sum[2] - sum[1], 64ll * 4 * PAGE);
+	rmdir(CGROUP);
 }
 
 TEST_HARNESS_MAIN

@@ -86,7 +86,7 @@ enum drm_npu_ioctl_id {
 struct drm_npu_obj_array {
 	/** @stride: in: Size of one object; the kernel's size or another version's. */
 	__u32 stride;
-	/** @count: in: Number of objects. */
+	/** @count: in: Number of objects; each use of this structure names its limit. */
 	__u32 count;
 	/** @array: in: Pointer to the first; 0 when @count is 0. */
 	__u64 array;
@@ -107,6 +107,11 @@ enum drm_npu_sync_flags {
  *
  * A wait for a point that has no fence yet is -EINVAL, except when an earlier
  * job (or bind) of the same array signals it.
+ *
+ * Limits: 1024 operations of one job or bind, and 4096 of all jobs or binds of
+ * one ioctl; more is -EINVAL. So an array of 1024 binds or jobs can have four
+ * operations each, or a few of them many: larger sets go into several ioctls, or
+ * into one timeline point that stands for them.
  */
 struct drm_npu_sync_op {
 	/** @flags: in: enum drm_npu_sync_flags. */
@@ -333,7 +338,7 @@ struct drm_npu_vm_bind_op {
 	__u64 va;
 	/** @size: in: Bytes, a multiple of 4096, not 0 (SYNC_ONLY: @va and @size are 0). */
 	__u64 size;
-	/** @syncs: in: struct drm_npu_sync_op; queued binds only. */
+	/** @syncs: in: struct drm_npu_sync_op, at most 1024; queued binds only. */
 	struct drm_npu_obj_array syncs;
 };
 
@@ -354,8 +359,8 @@ enum drm_npu_vm_bind_flags {
  * struct drm_npu_vm_bind - argument of DRM_IOCTL_NPU_VM_BIND
  *
  * Errors: -EINVAL bad range, alignment, type, flags, pad, syncs on an immediate
- * bind, exclusive BO of another VM; -ENOENT no such VM, BO or syncobj; -EIO
- * the VM is unusable. In an immediate array, operations before the failed one stay
+ * bind, more than 1024 @ops or 4096 sync operations of all of them, exclusive BO of
+ * another VM; -ENOENT no such VM, BO or syncobj; -EIO the VM is unusable. In an immediate array, operations before the failed one stay
  * done, and @ops.count is set to their number.
  */
 struct drm_npu_vm_bind {
@@ -407,7 +412,11 @@ enum drm_npu_bo_flags {
 /**
  * struct drm_npu_bo_create - argument of DRM_IOCTL_NPU_BO_CREATE
  *
- * The memory is zero. Errors: -EINVAL @size 0 or too large, @flags, @pad;
+ * The memory is zero. It is taken when the BO is first mapped (by VM_BIND or by a
+ * CPU's access), stays in memory until the BO goes, and is charged to the memory
+ * cgroup of the process that mapped it first.
+ *
+ * Errors: -EINVAL @size 0 or more than &drm_npu_vm_create.va_size, @flags, @pad;
  * -ENOENT no VM @exclusive_vm_id.
  */
 struct drm_npu_bo_create {
