@@ -55,6 +55,33 @@ FIXTURE_TEARDOWN(unplug)
 		poke(self->driver, "bind", self->name);
 }
 
+/* There may be another device, and numbers of nodes change: this device's node, from now on. */
+static bool use_node_of(const char *name)
+{
+	static const struct { const char *class, *node, *dev; } kinds[] = {
+		{ "accel", "accel", "/dev/accel" }, { "drm", "renderD", "/dev/dri" },
+	};
+	char path[PATH_MAX];
+	struct dirent *d;
+	bool found = false;
+	unsigned int i;
+	DIR *dir;
+
+	for (i = 0; !found && i < ARRAY_LEN(kinds); i++) {
+		snprintf(path, sizeof(path), "/sys/bus/platform/devices/%s/%s", name, kinds[i].class);
+		dir = opendir(path);
+		while (dir && !found && (d = readdir(dir))) {
+			if (strncmp(d->d_name, kinds[i].node, strlen(kinds[i].node)))
+				continue;
+			snprintf(path, sizeof(path), "%s/%s", kinds[i].dev, d->d_name);
+			found = !setenv("NPU_NODE", path, 1);
+		}
+		if (dir)
+			closedir(dir);
+	}
+	return found;
+}
+
 #define UNBIND() do { self->unbound = true; ASSERT_TRUE(poke(self->driver, "unbind", self->name)); } while (0)
 
 TEST_F_TIMEOUT(unplug, open_file, 60)
@@ -74,6 +101,7 @@ TEST_F_TIMEOUT(unplug, open_file, 60)
 	client_close(&self->c);
 	ASSERT_TRUE(poke(self->driver, "bind", self->name));
 	self->unbound = false;
+	ASSERT_TRUE(use_node_of(self->name));
 	ASSERT_EQ(0, client_open(&again));
 	EXPECT_EQ(0, client_ping(&again, 0, 3));
 	client_close(&again);
@@ -113,8 +141,10 @@ TEST_F_TIMEOUT(unplug, again_and_again_under_load, 120)
 
 	client_close(&self->c);
 	for (i = 0; i < 8; i++) {
-		pid_t pid = fork();
+		pid_t pid;
 
+		ASSERT_TRUE(use_node_of(self->name));
+		pid = fork();
 		ASSERT_GE(pid, 0);
 		if (!pid) {
 			struct client c;
