@@ -189,7 +189,8 @@ static inline int npu_orphans_init(void)
 	npu_orphans = kzalloc(sizeof(*npu_orphans) + 8, GFP_KERNEL);
 	if (!npu_orphans)
 		return -ENOMEM;
-	npu_orphans->name = strcpy((char *)(npu_orphans + 1), "npu");
+	npu_orphans->name = (char *)(npu_orphans + 1);
+	memcpy(npu_orphans + 1, "npu", sizeof("npu"));
 	return 0;
 }
 #else

@@ -303,7 +303,7 @@ static int npu_submit_copy(struct npu_submit *sub, const struct drm_npu_submit *
 	u32 i;
 
 	sub->count = args->jobs.count;
-	if (npu_copy_one(&args->jobs, &sub->one.arg)) {
+	if (npu_copy_one(&args->jobs, &sub->one.arg, sizeof(sub->one.arg))) {
 		sub->args = &sub->one.arg;
 		sub->syncs = &sub->one.sync;
 		sub->jobs = &sub->one.job;

@@ -158,7 +158,7 @@ int npu_sync_copy(struct npu_sync_ops *out, const struct drm_npu_obj_array *sync
 	if (!syncs->count && !syncs->array)
 		return 0;
 
-	if (npu_copy_one(syncs, &out->one)) {
+	if (npu_copy_one(syncs, &out->one, sizeof(out->one))) {
 		out->ops = &out->one;
 	} else {
 		void *ops = npu_copy_array(syncs, offsetofend(struct drm_npu_sync_op, value),

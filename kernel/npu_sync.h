@@ -11,6 +11,7 @@
 
 #include <linux/list.h>
 #include <linux/types.h>
+#include <linux/uaccess.h>
 
 #include <drm/npu_accel.h>
 
@@ -90,9 +91,11 @@ void npu_sync_fini(struct npu_sync_list *list);
 
 void *npu_copy_array(const struct drm_npu_obj_array *in, u32 min_size, u32 size, u32 max);
 
-/* One element into memory of the caller, which it is worth to not allocate. */
-#define npu_copy_one(in, out) \
-	((in)->count == 1 && (in)->stride == sizeof(*(out)) && \
-	 !copy_from_user(out, u64_to_user_ptr((in)->array), sizeof(*(out))))
+/* An array of one element of the kernel's size: to memory of the caller. False: another way. */
+static __always_inline bool npu_copy_one(const struct drm_npu_obj_array *in, void *out, u32 size)
+{
+	return in->count == 1 && in->stride == size &&
+	       !copy_from_user(out, u64_to_user_ptr(in->array), size);
+}
 
 #endif /* NPU_SYNC_H */

@@ -364,7 +364,7 @@ TEST_F_TIMEOUT(submit, more_queues_than_hardware, 120)
 }
 
 /* VMs outnumber the slots; each sees its own buffer at the same address. */
-TEST_F_TIMEOUT(submit, a_thousand_vms, 300)
+TEST_F_TIMEOUT(submit, a_thousand_vms, 600)
 {
 	enum { N = 1000 };
 	struct client *c = &self->c;
@@ -407,7 +407,7 @@ TEST_F_TIMEOUT(submit, a_thousand_vms, 300)
 }
 
 /* The stream is at once in the file's last moments: closing with jobs queued frees everything. */
-TEST_F(submit, close_with_jobs_in_flight)
+TEST_F_TIMEOUT(submit, close_with_jobs_in_flight, 300)
 {
 	struct client *c = &self->c;
 	struct stream s = client_stream(c);
