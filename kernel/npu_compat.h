@@ -210,9 +210,19 @@ static inline void npu_dma_fence_init(struct dma_fence *fence, const struct dma_
 #endif
 }
 
-/* Tell user space that the device is lost, where the core has an event for it. */
+/*
+ * Tell user space that the device is lost. The core's event is for devices with a
+ * primary node, of kernels that have the event: an accel node sends the same words.
+ */
 static inline void npu_drm_wedged(struct drm_device *drm)
 {
+	if (drm->accel) {
+		char wedged[] = "WEDGED=rebind";
+		char *envp[2] = { wedged };
+
+		kobject_uevent_env(&drm->accel->kdev->kobj, KOBJ_CHANGE, envp);
+		return;
+	}
 #ifndef NPU_NO_WEDGE_INFO
 	drm_dev_wedged_event(drm, DRM_WEDGE_RECOVERY_REBIND, NULL);
 #endif

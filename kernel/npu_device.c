@@ -568,6 +568,23 @@ static int npu_device_start(struct npu_device *npu)
 	return 0;
 }
 
+static void npu_device_wedged_work(struct work_struct *work)
+{
+	struct npu_device *npu = container_of(work, struct npu_device, wedged);
+	int idx;
+
+	if (!drm_dev_enter(&npu->drm, &idx))
+		return;
+	npu_drm_wedged(&npu->drm);
+	drm_dev_exit(idx);
+}
+
+/* The device is lost until the driver is bound again: user space gets to know. */
+void npu_device_wedged(struct npu_device *npu)
+{
+	schedule_work(&npu->wedged);
+}
+
 /**
  * npu_device_init() - Find the hardware and make it ready for clients
  * @npu: Device, its DRM device allocated.
@@ -584,6 +601,7 @@ int npu_device_init(struct npu_device *npu)
 	xa_init_flags(&npu->queues, XA_FLAGS_ALLOC1);
 	xa_init_flags(&npu->vms, XA_FLAGS_ALLOC1);
 	INIT_LIST_HEAD(&npu->bos.list);
+	INIT_WORK(&npu->wedged, npu_device_wedged_work);
 	ret = drmm_mutex_init(&npu->drm, &npu->bos.lock);
 	if (ret)
 		return ret;
@@ -660,6 +678,7 @@ void npu_device_unplug(struct npu_device *npu)
 	npu_device_lose(npu);
 	/* A job that came in between may have started the tick again. */
 	npu_sched_fini(npu);
+	cancel_work_sync(&npu->wedged);
 	npu_device_revoke(npu);
 	npu_coredump_fini(npu);
 	npu_pm_fini(npu);

@@ -134,6 +134,9 @@ struct npu_device {
 	/** @lost: The device is wedged or gone: no register may be touched. */
 	bool lost;
 
+	/** @wedged: Tells user space of the loss. It allocates: no fence may wait for it. */
+	struct work_struct wedged;
+
 	/** @unplugged: Guards npu_device_unplug(). */
 	atomic_t unplugged;
 
@@ -216,6 +219,7 @@ int npu_device_reset(struct npu_device *npu);
 void npu_device_hw_start(struct npu_device *npu);
 void npu_device_hw_stop(struct npu_device *npu);
 void npu_device_lose(struct npu_device *npu);
+void npu_device_wedged(struct npu_device *npu);
 
 void npu_device_counters_save(struct npu_device *npu);
 int npu_device_counters_read(struct npu_device *npu, struct drm_npu_counters *out);

@@ -51,7 +51,7 @@ static int npu_pm_runtime_resume(struct device *dev)
 			ret);
 		npu_device_power_off(npu);
 		npu_device_lose(npu);
-		npu_drm_wedged(&npu->drm);
+		npu_device_wedged(npu);
 		return -ENODEV;
 	}
 

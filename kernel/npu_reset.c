@@ -352,7 +352,7 @@ void npu_reset_device(struct npu_sched *sched, struct npu_queue *guilty)
 		WRITE_ONCE(npu->lost, true);
 		npu_device_power_off(npu);
 		npu_reset_lose(sched);
-		npu_drm_wedged(&npu->drm);
+		npu_device_wedged(npu);
 	}
 }
 

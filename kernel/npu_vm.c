@@ -67,8 +67,8 @@ struct npu_bind_op {
 	struct list_head dead;
 	/** @stash: Page tables. */
 	struct npu_pt_stash stash;
-	/** @flush_failed: The device may still use what was taken out. */
-	bool flush_failed;
+	/** @mmu_failed: Until it is reset, the device may use what was taken out. */
+	bool mmu_failed;
 };
 
 /**
@@ -269,19 +269,22 @@ static int npu_bind_op_exec(struct npu_vm *vm, struct npu_bind_op *op)
 		ret = -ENODEV;
 		goto out_unlock;
 	}
-	if (npu_inject(vm->npu, NPU_INJECT_BIND)) {
+	if (op->type == DRM_NPU_VM_BIND_MAP && npu_inject(vm->npu, NPU_INJECT_BIND)) {
 		ret = -ENOMEM;
 		goto out_unlock;
 	}
 
 	lock = drm_gpuva_find_first(&vm->base, op->va, op->size);
 	ret = lock ? npu_mmu_vm_lock(vm, op->va, op->size) : 0;
-	if (!ret) {
-		ret = npu_bind_op_change(vm, op);
-		if (lock && npu_mmu_vm_unlock(vm, !list_empty(&op->stash.dead))) {
-			op->flush_failed = true;
-			ret = ret ?: -EIO;
-		}
+	if (ret) {
+		op->mmu_failed = true;
+		goto out_unlock;
+	}
+
+	ret = npu_bind_op_change(vm, op);
+	if (lock && npu_mmu_vm_unlock(vm, !list_empty(&op->stash.dead))) {
+		op->mmu_failed = true;
+		ret = ret ?: -EIO;
 	}
 
 out_unlock:
@@ -301,7 +304,7 @@ static void npu_bind_op_fini(struct npu_vm *vm, struct npu_bind_op *op)
 	unsigned int i;
 
 	/* What the device may still see is freed once it has been reset. */
-	if (op->flush_failed)
+	if (op->mmu_failed)
 		npu_sched_wait_reset(vm->npu);
 
 	list_for_each_entry_safe(map, next, &op->dead, node) {

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -22,6 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -480,6 +482,65 @@ static inline int syncobj_error(int fd, uint32_t handle)
 	if (ret)
 		return ret;
 	return info.status < 0 ? info.status : 0;
+}
+
+/* ---- sysfs ---------------------------------------------------------------------------- */
+
+static inline bool sysfs_poke(const char *dir, const char *file, const char *text)
+{
+	char path[PATH_MAX + 32];
+	int fd;
+	bool ok;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, text, strlen(text)) > 0;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Name of the device behind the node @fd, and the sysfs folder of its driver (PATH_MAX). */
+static inline bool sysfs_device(int fd, char *name, size_t size, char *driver)
+{
+	char path[64], real[PATH_MAX];
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/device", major(st.st_rdev), minor(st.st_rdev));
+	if (!realpath(path, real))
+		return false;
+	snprintf(name, size, "%s", strrchr(real, '/') + 1);
+	strcat(path, "/driver");
+	return realpath(path, driver);
+}
+
+/* There may be another device, and numbers of nodes change: this device's node, from now on. */
+static inline bool use_node_of(const char *name)
+{
+	static const struct { const char *class, *node, *dev; } kinds[] = {
+		{ "accel", "accel", "/dev/accel" }, { "drm", "renderD", "/dev/dri" },
+	};
+	char path[PATH_MAX];
+	struct dirent *d;
+	bool found = false;
+	unsigned int i;
+	DIR *dir;
+
+	for (i = 0; !found && i < ARRAY_LEN(kinds); i++) {
+		snprintf(path, sizeof(path), "/sys/bus/platform/devices/%s/%s", name, kinds[i].class);
+		dir = opendir(path);
+		while (dir && !found && (d = readdir(dir))) {
+			if (strncmp(d->d_name, kinds[i].node, strlen(kinds[i].node)))
+				continue;
+			snprintf(path, sizeof(path), "%s/%s", kinds[i].dev, d->d_name);
+			found = !setenv("NPU_NODE", path, 1);
+		}
+		if (dir)
+			closedir(dir);
+	}
+	return found;
 }
 
 #endif /* NPU_TEST_H */

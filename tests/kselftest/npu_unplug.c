@@ -4,9 +4,6 @@
 #include "kselftest_harness.h"
 #include "npu_test.h"
 
-#include <limits.h>
-#include <sys/sysmacros.h>
-
 FIXTURE(unplug) {
 	struct client c;
 	char driver[PATH_MAX];	/* sysfs folder of the driver */
@@ -14,24 +11,8 @@ FIXTURE(unplug) {
 	bool unbound;
 };
 
-static bool poke(const char *dir, const char *file, const char *text)
-{
-	char path[PATH_MAX + 32];
-	int fd;
-	bool ok;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ok = fd >= 0 && write(fd, text, strlen(text)) > 0;
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
 FIXTURE_SETUP(unplug)
 {
-	char path[64], real[PATH_MAX];
-	struct stat st;
 	int ret = client_open(&self->c);
 
 	self->unbound = false;
@@ -40,49 +21,17 @@ FIXTURE_SETUP(unplug)
 	ASSERT_EQ(0, ret);
 	if (geteuid())
 		SKIP(return, "not root: cannot unbind");
-	ASSERT_EQ(0, fstat(self->c.fd, &st));
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/device", major(st.st_rdev), minor(st.st_rdev));
-	ASSERT_NE(NULL, realpath(path, real));
-	snprintf(self->name, sizeof(self->name), "%s", strrchr(real, '/') + 1);
-	strcat(path, "/driver");
-	ASSERT_NE(NULL, realpath(path, self->driver));
+	ASSERT_TRUE(sysfs_device(self->c.fd, self->name, sizeof(self->name), self->driver));
 }
 
 FIXTURE_TEARDOWN(unplug)
 {
 	client_close(&self->c);
 	if (self->unbound)
-		poke(self->driver, "bind", self->name);
+		sysfs_poke(self->driver, "bind", self->name);
 }
 
-/* There may be another device, and numbers of nodes change: this device's node, from now on. */
-static bool use_node_of(const char *name)
-{
-	static const struct { const char *class, *node, *dev; } kinds[] = {
-		{ "accel", "accel", "/dev/accel" }, { "drm", "renderD", "/dev/dri" },
-	};
-	char path[PATH_MAX];
-	struct dirent *d;
-	bool found = false;
-	unsigned int i;
-	DIR *dir;
-
-	for (i = 0; !found && i < ARRAY_LEN(kinds); i++) {
-		snprintf(path, sizeof(path), "/sys/bus/platform/devices/%s/%s", name, kinds[i].class);
-		dir = opendir(path);
-		while (dir && !found && (d = readdir(dir))) {
-			if (strncmp(d->d_name, kinds[i].node, strlen(kinds[i].node)))
-				continue;
-			snprintf(path, sizeof(path), "%s/%s", kinds[i].dev, d->d_name);
-			found = !setenv("NPU_NODE", path, 1);
-		}
-		if (dir)
-			closedir(dir);
-	}
-	return found;
-}
-
-#define UNBIND() do { self->unbound = true; ASSERT_TRUE(poke(self->driver, "unbind", self->name)); } while (0)
+#define UNBIND() do { self->unbound = true; ASSERT_TRUE(sysfs_poke(self->driver, "unbind", self->name)); } while (0)
 
 TEST_F_TIMEOUT(unplug, open_file, 60)
 {
@@ -99,7 +48,7 @@ TEST_F_TIMEOUT(unplug, open_file, 60)
 	EXPECT_EQ(1, client_data(&self->c)[0]);
 	client_data(&self->c)[0] = 2;
 	client_close(&self->c);
-	ASSERT_TRUE(poke(self->driver, "bind", self->name));
+	ASSERT_TRUE(sysfs_poke(self->driver, "bind", self->name));
 	self->unbound = false;
 	ASSERT_TRUE(use_node_of(self->name));
 	ASSERT_EQ(0, client_open(&again));
@@ -165,7 +114,7 @@ TEST_F_TIMEOUT(unplug, again_and_again_under_load, 120)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_TRUE(WIFEXITED(status));
 		EXPECT_EQ(0, WEXITSTATUS(status));
-		ASSERT_TRUE(poke(self->driver, "bind", self->name));
+		ASSERT_TRUE(sysfs_poke(self->driver, "bind", self->name));
 		self->unbound = false;
 	}
 }

@@ -360,7 +360,9 @@ enum drm_npu_vm_bind_flags {
  *
  * Errors: -EINVAL bad range, alignment, type, flags, pad, syncs on an immediate
  * bind, more than 1024 @ops or 4096 sync operations of all of them, exclusive BO of
- * another VM; -ENOENT no such VM, BO or syncobj; -EIO the VM is unusable. In an
+ * another VM; -ENOENT no such VM, BO or syncobj; -EIO the VM is unusable, or the
+ * device was reset before it had forgotten what was mapped; -ETIMEDOUT the device's
+ * MMU did not answer and was reset, the call may be repeated. In an
  * immediate array, operations before the failed one stay done, and @ops.count is set to
  * their number.
  */
