@@ -95,9 +95,9 @@ static void print_registers(const struct npu_dump_register *reg, size_t n)
 		const char *frame = register_frame(reg->offset, &index, &rest);
 
 		if (reg->offset < NPU_MMU_BASE)
-			printf("  %-12s +%#05x  %#010x\n", frame, rest, reg->value);
+			printf("  %-12s +0x%03x  0x%08x\n", frame, rest, reg->value);
 		else
-			printf("  %-9s %-2u +%#05x  %#010x\n", frame, index, rest, reg->value);
+			printf("  %-9s %-2u +0x%03x  0x%08x\n", frame, index, rest, reg->value);
 	}
 }
 
