@@ -5,7 +5,7 @@
  */
 #include "attn_impl.h"
 
-#define GRAIN_MACS	(256u << 10)	/* work that is worth waking a thread */
+#define GRAIN_MACS	(32u << 10)	/* work that is worth dealing out: some 4 us */
 
 struct attn_job {
 	const struct npu_attn *at;

@@ -63,21 +63,9 @@ static inline const uint8_t *npu_attn_q(const struct npu_attn *at, const struct 
 	return (const uint8_t *)at->q + q->m * at->q_row + q->head * at->q_head;
 }
 
-/* result[0..dv) to dst. */
-static inline void npu_attn_store(const struct npu_attn *at, const struct npu_attn_query *q, const float *result)
+static inline uint8_t *npu_attn_dst(const struct npu_attn *at, const struct npu_attn_query *q)
 {
-	uint8_t *dst = (uint8_t *)at->dst + q->m * at->dst_row + q->head * at->dst_head;
-
-	if (at->dst_type == NPU_TYPE_A8 || at->dst_type == NPU_TYPE_A8_K) {
-		npu_quant_row_a8(result, at->dv, at->dst_type == NPU_TYPE_A8 ? NPU_Q_BLOCK : NPU_K_BLOCK, dst);
-		return;
-	}
-	for (uint32_t d = 0; d < at->dv; d++) {
-		if (at->dst_type == NPU_TYPE_F16)
-			((uint16_t *)dst)[d] = npu_f32_to_f16(result[d]);
-		else
-			((float *)dst)[d] = npu_canon(result[d]);
-	}
+	return (uint8_t *)at->dst + q->m * at->dst_row + q->head * at->dst_head;
 }
 
 /*

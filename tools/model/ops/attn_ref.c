@@ -81,6 +81,23 @@ static void tile(const struct npu_attn *at, uint32_t group, uint64_t lo, uint64_
 	}
 }
 
+/* result[0..dv) to dst. */
+static void store(const struct npu_attn *at, const struct npu_attn_query *q, const float *result)
+{
+	uint8_t *dst = npu_attn_dst(at, q);
+
+	if (at->dst_type == NPU_TYPE_A8 || at->dst_type == NPU_TYPE_A8_K) {
+		npu_quant_row_a8(result, at->dv, at->dst_type == NPU_TYPE_A8 ? NPU_Q_BLOCK : NPU_K_BLOCK, dst);
+		return;
+	}
+	for (uint32_t d = 0; d < at->dv; d++) {
+		if (at->dst_type == NPU_TYPE_F16)
+			((uint16_t *)dst)[d] = npu_f32_to_f16(result[d]);
+		else
+			((float *)dst)[d] = npu_canon(result[d]);
+	}
+}
+
 static void query(const struct npu_attn *at, uint32_t group, uint64_t index, struct state *s)
 {
 	struct npu_attn_query q = npu_attn_query(at, group, index);
@@ -100,7 +117,7 @@ static void query(const struct npu_attn *at, uint32_t group, uint64_t index, str
 			s->l[i] = s->l[i] + s->l[i + half];
 	for (uint32_t d = 0; d < at->dv && q.begin < q.end; d++)
 		s->o[d] = s->o[d] / s->l[0];
-	npu_attn_store(at, &q, s->o);
+	store(at, &q, s->o);
 }
 
 static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, void *mem)

@@ -11,6 +11,7 @@
 
 #include "attn_impl.h"
 #include "mathfn_simd.h"
+#include "row.h"
 #include "tile.h"
 
 #define TILE		NPU_ATTN_TILE
@@ -358,7 +359,7 @@ static void finish(const struct run *r, struct lane *ln)
 			l[i] = l[i] + l[i + half];
 	for (uint32_t d = 0; d < r->dv && ln->at.begin < ln->at.end; d += VL)
 		vf_store(ln->o + d, vf_div(vf_load(ln->o + d), vf_set1(l[0])));
-	npu_attn_store(r->at, &ln->at, ln->o);
+	SIMD_NAME(npu_row).narrow(r->at->dst_type, ln->o, r->at->dv, npu_attn_dst(r->at, &ln->at));
 }
 
 static size_t mem_bytes(const struct npu_attn *at, uint32_t count)
@@ -389,7 +390,7 @@ static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint3
 		ln->q = next;
 		ln->o = ln->q + r.d;
 		ln->l = ln->o + r.dv;
-		npu_dequant_row(at->q_type, npu_attn_q(at, &ln->at), at->d, ln->q);
+		SIMD_NAME(npu_row).widen(at->q_type, npu_attn_q(at, &ln->at), at->d, ln->q);
 		memset(ln->o, 0, (r.dv + 16) * sizeof(float));
 		if (ln->at.begin < ln->at.end) {
 			begin = ln->at.begin < begin ? ln->at.begin : begin;

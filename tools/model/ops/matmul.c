@@ -11,6 +11,7 @@
  *    cache, and every group passes over it; sums stay in F32 between parts.
  * Both do the same operations in the same order for each element.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "matmul_impl.h"
@@ -19,8 +20,9 @@
 
 #define CHUNK_ROWS	512u
 #define PANEL_BYTES	(20u << 10)	/* of packed weights that stay in L1 */
-#define GRAIN_BYTES	(96u << 10)	/* of streamed weights per piece */
-#define STREAM_BYTES	(1u << 20)	/* at most, if there is enough for all threads */
+#define GRAIN_BYTES	(96u << 10)	/* of weights that are worth a worker */
+#define STREAM_BYTES	(1u << 20)	/* of streamed weights per piece, at most */
+#define LEAST_BYTES	(64u << 10)	/* at least */
 #define GRAIN_MACS	(512u << 10)	/* per piece, when weights are reused */
 #define ALIGN		64u
 
@@ -49,6 +51,9 @@ struct mm_job {
 	uint8_t *groups_at;
 	uint8_t *workers_at;	/* per worker: struct worker_mem */
 	size_t worker_bytes;
+	unsigned int workers;	/* that take panels of w */
+	uint64_t panels, least, most;	/* all; per piece */
+	atomic_uint_fast64_t taken;
 };
 
 static size_t align_up(size_t n)
@@ -408,54 +413,81 @@ static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end,
 	return 2 * run;
 }
 
-/* Pieces of the second loop: panels of w. */
-static void run_panels(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+static void run_panels(const struct mm_job *j, uint64_t begin, uint64_t end, const struct worker_mem *mem)
 {
-	struct mm_job *j = arg;
 	uint32_t width = j->kern->panel_rows;
-	struct worker_mem mem;
 
-	worker_mem(j, worker, &mem);
 	if (j->rows == 1 && j->mm->w_layout == NPU_LAYOUT_TILE16)
-		begin += wide_tiles(j, begin, end, &mem);
+		begin += wide_tiles(j, begin, end, mem);
 	for (uint64_t p = begin; p < end; p++) {
-		if (!direct_panel(j, (uint32_t)p * width, &mem))
-			packed_panel(j, (uint32_t)p * width, &mem);
-		finish_panel(j, (uint32_t)p * width, mem.acc);
+		if (!direct_panel(j, (uint32_t)p * width, mem))
+			packed_panel(j, (uint32_t)p * width, mem);
+		finish_panel(j, (uint32_t)p * width, mem->acc);
 	}
 }
 
 /*
- * Panels per piece: enough work to be worth dealing out, and, while weights
- * stream past one row of x, long enough runs of memory and an even number.
+ * How panels are dealt out. With many rows of x a piece is what is worth the
+ * dealing. While weights stream past one row, pieces begin long, for long runs of
+ * memory, and become short, so that all workers end together.
  */
-static uint64_t panel_grain(const struct mm_job *j, uint64_t panels, unsigned int threads)
+static void set_pieces(struct mm_job *j, unsigned int threads)
 {
 	uint64_t bytes = (uint64_t)j->blocks * j->bytes * j->kern->panel_rows + 1;
 	uint64_t macs = (uint64_t)j->mm->k * j->kern->panel_rows * j->rows + 1;
 	uint64_t by_bytes = GRAIN_BYTES / bytes + 1, by_macs = GRAIN_MACS / macs + 1;
+	uint64_t grain = by_bytes < by_macs || j->rows == 1 ? by_bytes : by_macs, workers;
 
-	if (j->rows == 1) {
-		uint64_t stream = panels / (threads * 8ul), turns;
+	j->panels = ((uint64_t)j->mm->n + j->kern->panel_rows - 1) / j->kern->panel_rows;
+	workers = (j->panels + grain - 1) / grain;
+	j->workers = workers < threads ? (unsigned int)workers : threads;
+	j->least = j->rows == 1 ? LEAST_BYTES / bytes + 1 : grain;
+	j->most = j->rows == 1 ? STREAM_BYTES / bytes + 1 : grain;
+	atomic_init(&j->taken, 0);
+}
 
-		if (stream > STREAM_BYTES / bytes)
-			stream = STREAM_BYTES / bytes;
-		if (stream < by_bytes)
-			stream = by_bytes;
-		/* As many pieces for each thread: one piece more for some would leave the others idle. */
-		turns = (panels + stream * threads - 1) / (stream * threads);
-		return ((panels + turns * threads - 1) / (turns * threads) + 1) & ~1ull;
-	}
-	return by_bytes < by_macs ? by_bytes : by_macs;
+/* Returns false when nothing is left. Even numbers suit wide_tiles(). */
+static bool take_piece(struct mm_job *j, uint64_t *begin, uint64_t *end)
+{
+	uint64_t at = atomic_load_explicit(&j->taken, memory_order_relaxed), n;
+
+	do {
+		if (at == j->panels)
+			return false;
+		n = (j->panels - at) / (2 * j->workers);
+		if (n > j->most)
+			n = j->most;
+		if (n > 2)
+			n &= ~1ull;
+		if (n < j->least)
+			n = j->least;
+		if (n > j->panels - at || j->workers == 1)
+			n = j->panels - at;
+	} while (!atomic_compare_exchange_weak_explicit(&j->taken, &at, at + n, memory_order_relaxed,
+							memory_order_relaxed));
+	*begin = at;
+	*end = at + n;
+	return true;
+}
+
+/* The second loop; [begin, end) counts workers. */
+static void take_panels(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+{
+	struct mm_job *j = arg;
+	struct worker_mem mem;
+
+	worker_mem(j, worker, &mem);
+	while (take_piece(j, &begin, &end))
+		run_panels(j, begin, end, &mem);
 }
 
 static void run_chunk(struct mm_job *j, struct npu_pool *pool)
 {
 	uint64_t group_elements = (uint64_t)j->mr * j->mm->k + 1;
-	uint64_t panels = ((uint64_t)j->mm->n + j->kern->panel_rows - 1) / j->kern->panel_rows;
 
 	npu_pool_for(pool, j->groups, 65536 / group_elements + 1, pack_groups, j);
-	npu_pool_for(pool, panels, panel_grain(j, panels, npu_pool_threads(pool)), run_panels, j);
+	set_pieces(j, npu_pool_threads(pool));
+	npu_pool_for(pool, j->workers, 1, take_panels, j);
 }
 
 size_t npu_matmul_scratch(const struct npu_matmul *mm, const struct npu_pool *pool, enum npu_path path)
