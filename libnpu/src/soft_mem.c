@@ -14,7 +14,30 @@
 #define MEM_BUS		(1ull << 30)	/* not 0, so that a null bus address is an error */
 #define KERNEL_VA	(1ull << 30)	/* at the end of each address space */
 
+#define POPULATE_STEP	(32ull << 20)
+#define POPULATE_NS	100000000
+#define POPULATE_NS_PER_BYTE 1	/* about what faults would take */
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25	/* Linux 6.1; libc headers came later */
+#endif
+
 /* ---- Bus memory ------------------------------------------------------------------ */
+
+/* Address space whose huge pages are those of the file that will be mapped there. */
+static void *reserve(uint64_t bytes)
+{
+	uint8_t *p = mmap(NULL, bytes + NPU_HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t skip;
+
+	if (p == MAP_FAILED)
+		return p;
+	skip = -(uintptr_t)p & (NPU_HUGE_PAGE - 1);
+	if (skip)
+		munmap(p, skip);
+	munmap(p + skip + bytes, NPU_HUGE_PAGE - skip);
+	return p + skip;
+}
 
 /*
  * The arena is as large as the host's memory and costs nothing until it is
@@ -35,7 +58,10 @@ int soft_mem_init(struct soft_device *sd)
 	if (sd->memfd < 0 || ftruncate(sd->memfd, (off_t)sd->mem_bytes))
 		return npu_fail(&sd->base, -errno, "software device: memfd of %" PRIu64 " bytes: %s", sd->mem_bytes,
 				strerror(errno));
-	sd->mem = mmap(NULL, sd->mem_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, sd->memfd, 0);
+	sd->mem = reserve(sd->mem_bytes);
+	if (sd->mem != MAP_FAILED)
+		sd->mem = mmap(sd->mem, sd->mem_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+			       sd->memfd, 0);
 	if (sd->mem == MAP_FAILED) {
 		sd->mem = NULL;
 		return npu_fail(&sd->base, -ENOMEM, "software device: no %" PRIu64 " bytes of address space",
@@ -74,6 +100,27 @@ int soft_mem_get(struct soft_device *sd, uint64_t bytes, struct soft_mem *out)
 	out->bytes = bytes;
 	out->cpu = sd->mem + (out->bus - sd->mem_bus);
 	return 0;
+}
+
+/*
+ * Memory that will all be written gets huge pages at once, which also spares a fault per page: most hosts
+ * give shared memory none by themselves. Where memory is in pieces, putting them together may
+ * take long: then the rest stays as it is.
+ */
+static void populate(const struct soft_mem *m)
+{
+	int64_t begin = npu_now_ns();
+	uint64_t end = m->bytes & ~(NPU_HUGE_PAGE - 1), n;
+
+	for (uint64_t at = 0; at < end; at += n) {
+		n = end - at < POPULATE_STEP ? end - at : POPULATE_STEP;
+		/* A page that is there makes a huge one. */
+		for (uint64_t page = at; page < at + n; page += NPU_HUGE_PAGE)
+			*((volatile uint8_t *)m->cpu + page) = 0;
+		if (madvise((uint8_t *)m->cpu + at, n, MADV_COLLAPSE) ||
+		    npu_now_ns() - begin > POPULATE_NS + (int64_t)(at + n) * POPULATE_NS_PER_BYTE)
+			break;
+	}
 }
 
 void soft_mem_put(struct soft_device *sd, struct soft_mem *m)
@@ -383,6 +430,9 @@ int soft_buffer_create(struct npu_buffer *buf)
 		pthread_mutex_lock(&sd->lock);
 		err = soft_mem_get(sd, buf->bytes, &sb->mem);
 		pthread_mutex_unlock(&sd->lock);
+		/* What the device cannot write the CPU will. */
+		if (!err && buf->flags & NPU_BUFFER_READONLY && buf->bytes >= NPU_HUGE_PAGE)
+			populate(&sb->mem);
 		return err;
 	}
 	sb->mem.bytes = buf->bytes;
