@@ -52,7 +52,7 @@ struct mm_job {
 	uint8_t *workers_at;	/* per worker: struct worker_mem */
 	size_t worker_bytes;
 	unsigned int workers;	/* that take panels of w */
-	uint64_t panels, least, most;	/* all; per piece */
+	uint64_t panels, unit, least, most;	/* all; per piece */
 	atomic_uint_fast64_t taken;
 };
 
@@ -280,7 +280,24 @@ static void pack_groups(void *arg, uint64_t begin, uint64_t end, unsigned int wo
 
 /* ---- Panels of w ------------------------------------------------------------------- */
 
-/* Rows [n0, n0 + rows) of dst get the sums @acc [row of x][panel_rows]. */
+/* Where a panel is. Those of two matrices alternate. */
+struct panel {
+	const uint8_t *w;	/* the matrix */
+	uint32_t row;		/* its first row in it */
+	uint32_t first;		/* of the matrix in dst */
+};
+
+static struct panel panel_at(const struct mm_job *j, uint64_t p)
+{
+	const struct npu_matmul *mm = j->mm;
+	uint32_t width = j->kern->panel_rows;
+
+	if (mm->w2)
+		return (struct panel){ p % 2 ? mm->w2 : mm->w, (uint32_t)(p / 2) * width, p % 2 ? mm->n : 0 };
+	return (struct panel){ mm->w, (uint32_t)p * width, 0 };
+}
+
+/* Elements [n0, n0 + rows) of each row of dst get the sums @acc [row of x][panel_rows]. */
 static void finish(const struct mm_job *j, uint32_t n0, uint32_t rows, const float *acc)
 {
 	const struct npu_matmul *mm = j->mm;
@@ -301,11 +318,11 @@ static void finish(const struct mm_job *j, uint32_t n0, uint32_t rows, const flo
 	}
 }
 
-/* Up to 16 rows from row @n, @blocks block columns from @b on, as a tile at @buf. */
-static void collect_tile(const struct mm_job *j, uint32_t n, uint32_t b, uint32_t blocks, uint8_t *buf)
+/* Up to 16 rows from row @n of @w, @blocks block columns from @b on, as a tile at @buf. */
+static void collect_tile(const struct mm_job *j, const uint8_t *w, uint32_t n, uint32_t b, uint32_t blocks, uint8_t *buf)
 {
 	const struct npu_matmul *mm = j->mm;
-	const uint8_t *rows = (const uint8_t *)mm->w + n * mm->w_stride + b * j->bytes;
+	const uint8_t *rows = w + n * mm->w_stride + b * j->bytes;
 
 	if (mm->n - n >= NPU_TILE_ROWS)
 		j->kern->collect(mm->w_type, rows, mm->w_stride, blocks, buf);
@@ -317,28 +334,27 @@ static void collect_tile(const struct mm_job *j, uint32_t n, uint32_t b, uint32_
  * The panel's tiles from block column @b on. Past the last row of w the last
  * tile stands in for the missing one.
  */
-static void tiles_at(const struct mm_job *j, uint32_t n0, uint32_t b, uint32_t blocks, uint8_t *buf,
+static void tiles_at(const struct mm_job *j, const struct panel *p, uint32_t b, uint32_t blocks, uint8_t *buf,
 		     const uint8_t *tile[])
 {
 	const struct npu_matmul *mm = j->mm;
 	size_t column = NPU_TILE_ROWS * j->bytes;
 
 	for (uint32_t t = 0; t < j->kern->panel_rows / NPU_TILE_ROWS; t++) {
-		uint32_t n = n0 + t * NPU_TILE_ROWS;
+		uint32_t n = p->row + t * NPU_TILE_ROWS;
 
 		if (n >= mm->n) {
 			tile[t] = tile[t - 1];
 		} else if (mm->w_layout == NPU_LAYOUT_TILE16) {
-			tile[t] = (const uint8_t *)mm->w +
-				  ((size_t)(n / NPU_TILE_ROWS) * j->blocks + b) * column;
+			tile[t] = p->w + ((size_t)(n / NPU_TILE_ROWS) * j->blocks + b) * column;
 		} else {
 			tile[t] = buf + t * j->part * column;
-			collect_tile(j, n, b, blocks, buf + t * j->part * column);
+			collect_tile(j, p->w, n, b, blocks, buf + t * j->part * column);
 		}
 	}
 }
 
-static void packed_panel(const struct mm_job *j, uint32_t n0, const struct worker_mem *mem)
+static void packed_panel(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
 {
 	unsigned int type = j->mm->w_type;
 	size_t acc_step = (size_t)j->mr * j->kern->panel_rows;
@@ -349,7 +365,7 @@ static void packed_panel(const struct mm_job *j, uint32_t n0, const struct worke
 		uint32_t blocks = j->blocks - b < j->part ? j->blocks - b : j->part;
 		const uint8_t *tile[NPU_MM_PANEL_TILES];
 
-		tiles_at(j, n0, b, blocks, mem->tile, tile);
+		tiles_at(j, p, b, blocks, mem->tile, tile);
 		j->kern->pack(type, tile, blocks, mem->panel);
 		for (uint32_t g = 0; g < j->groups; g++)
 			j->kern->kernel(type, j->mr, mem->panel, j->groups_at + g * j->group_bytes + b * column,
@@ -358,7 +374,7 @@ static void packed_panel(const struct mm_job *j, uint32_t n0, const struct worke
 }
 
 /* Few rows of x: straight over tiles, whole ones or parts collected from rows. */
-static bool direct_panel(const struct mm_job *j, uint32_t n0, const struct worker_mem *mem)
+static bool direct_panel(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
 {
 	uint32_t step = j->mm->w_layout == NPU_LAYOUT_TILE16 ? j->blocks : j->part;
 	size_t column = (size_t)group_values(j->class) * j->mr * 4;
@@ -370,19 +386,26 @@ static bool direct_panel(const struct mm_job *j, uint32_t n0, const struct worke
 		uint32_t blocks = j->blocks - b < step ? j->blocks - b : step;
 		const uint8_t *tile[NPU_MM_PANEL_TILES];
 
-		tiles_at(j, n0, b, blocks, mem->tile, tile);
+		tiles_at(j, p, b, blocks, mem->tile, tile);
 		if (!j->kern->direct(j->mm->w_type, j->mr, tile, j->groups_at + b * column, blocks, mem->acc))
 			return false;
 	}
 	return true;
 }
 
-static void finish_panel(const struct mm_job *j, uint32_t n0, const float *acc)
+static void finish_panel(const struct mm_job *j, const struct panel *p, const float *acc)
 {
-	uint32_t left = j->mm->n - n0;
+	uint32_t left = j->mm->n - p->row;
 
-	finish(j, n0, left < j->kern->panel_rows ? left : j->kern->panel_rows, acc);
+	finish(j, p->first + p->row, left < j->kern->panel_rows ? left : j->kern->panel_rows, acc);
 }
+
+/* Runs of tiles that are read side by side. */
+struct stream {
+	const uint8_t *w;
+	uint32_t tile;	/* its first */
+	uint32_t first;	/* element of dst for the matrix' first row */
+};
 
 /*
  * One row of x over panels [begin, end) in the tile layout: as many tiles side by
@@ -392,22 +415,29 @@ static void finish_panel(const struct mm_job *j, uint32_t n0, const float *acc)
 static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end, const struct worker_mem *mem)
 {
 	const struct npu_matmul *mm = j->mm;
+	uint32_t per_panel = j->kern->panel_rows / NPU_TILE_ROWS, streams = 2 * per_panel, matrices = mm->w2 ? 2 : 1;
 	uint64_t tiles = ((uint64_t)mm->n + NPU_TILE_ROWS - 1) / NPU_TILE_ROWS;
-	uint32_t per_panel = j->kern->panel_rows / NPU_TILE_ROWS, streams = 2 * per_panel;
-	uint64_t first = begin * per_panel, last = end * per_panel < tiles ? end * per_panel : tiles;
+	uint64_t first = begin / matrices * per_panel, last = end / matrices * per_panel;
+	uint32_t run = (uint32_t)(((last < tiles ? last : tiles) - first) * matrices / streams);
 	size_t tile_bytes = (size_t)j->blocks * NPU_TILE_ROWS * j->bytes;
+	struct stream stream[2 * NPU_MM_PANEL_TILES];
 	const uint8_t *tile[2 * NPU_MM_PANEL_TILES];
-	uint64_t run = (last - first) / streams;
 
-	for (uint64_t i = 0; i < run; i++) {
+	for (uint32_t s = 0; s < streams; s++) {
+		struct panel p = panel_at(j, s % matrices);
+
+		stream[s] = (struct stream){ p.w, (uint32_t)first + s / matrices * run, p.first };
+	}
+	for (uint32_t i = 0; i < run; i++) {
 		for (uint32_t s = 0; s < streams; s++)
-			tile[s] = (const uint8_t *)mm->w + (first + s * run + i) * tile_bytes;
+			tile[s] = stream[s].w + (stream[s].tile + i) * tile_bytes;
 		memset(mem->acc, 0, (size_t)streams * NPU_TILE_ROWS * sizeof(float));
 		j->kern->direct_wide(mm->w_type, tile, j->groups_at, j->blocks, mem->acc);
 		for (uint32_t s = 0; s < streams; s++) {
-			uint32_t n0 = (uint32_t)(first + s * run + i) * NPU_TILE_ROWS, left = mm->n - n0;
+			uint32_t row = (stream[s].tile + i) * NPU_TILE_ROWS, left = mm->n - row;
 
-			finish(j, n0, left < NPU_TILE_ROWS ? left : NPU_TILE_ROWS, mem->acc + s * NPU_TILE_ROWS);
+			finish(j, stream[s].first + row, left < NPU_TILE_ROWS ? left : NPU_TILE_ROWS,
+			       mem->acc + s * NPU_TILE_ROWS);
 		}
 	}
 	return 2 * run;
@@ -415,14 +445,14 @@ static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end,
 
 static void run_panels(const struct mm_job *j, uint64_t begin, uint64_t end, const struct worker_mem *mem)
 {
-	uint32_t width = j->kern->panel_rows;
-
 	if (j->rows == 1 && j->mm->w_layout == NPU_LAYOUT_TILE16)
 		begin += wide_tiles(j, begin, end, mem);
-	for (uint64_t p = begin; p < end; p++) {
-		if (!direct_panel(j, (uint32_t)p * width, mem))
-			packed_panel(j, (uint32_t)p * width, mem);
-		finish_panel(j, (uint32_t)p * width, mem->acc);
+	for (; begin < end; begin++) {
+		struct panel p = panel_at(j, begin);
+
+		if (!direct_panel(j, &p, mem))
+			packed_panel(j, &p, mem);
+		finish_panel(j, &p, mem->acc);
 	}
 }
 
@@ -439,14 +469,22 @@ static void set_pieces(struct mm_job *j, unsigned int threads)
 	uint64_t grain = by_bytes < by_macs || j->rows == 1 ? by_bytes : by_macs, workers;
 
 	j->panels = ((uint64_t)j->mm->n + j->kern->panel_rows - 1) / j->kern->panel_rows;
-	workers = (j->panels + grain - 1) / grain;
-	j->workers = workers < threads ? (unsigned int)workers : threads;
+	j->unit = 2;	/* suits wide_tiles() */
 	j->least = j->rows == 1 ? LEAST_BYTES / bytes + 1 : grain;
 	j->most = j->rows == 1 ? STREAM_BYTES / bytes + 1 : grain;
+	if (j->mm->w2) {
+		j->panels *= 2;
+		if (j->mm->unit > j->kern->panel_rows)
+			j->unit = 2 * j->mm->unit / j->kern->panel_rows;
+		j->least = (j->least + j->unit - 1) / j->unit * j->unit;
+		j->most = (j->most + j->unit - 1) / j->unit * j->unit;
+	}
+	workers = (j->panels + grain - 1) / grain;
+	j->workers = workers < threads ? (unsigned int)workers : threads;
 	atomic_init(&j->taken, 0);
 }
 
-/* Returns false when nothing is left. Even numbers suit wide_tiles(). */
+/* Returns false when nothing is left. */
 static bool take_piece(struct mm_job *j, uint64_t *begin, uint64_t *end)
 {
 	uint64_t at = atomic_load_explicit(&j->taken, memory_order_relaxed), n;
@@ -457,8 +495,8 @@ static bool take_piece(struct mm_job *j, uint64_t *begin, uint64_t *end)
 		n = (j->panels - at) / (2 * j->workers);
 		if (n > j->most)
 			n = j->most;
-		if (n > 2)
-			n &= ~1ull;
+		if (n > j->unit)
+			n -= n % j->unit;
 		if (n < j->least)
 			n = j->least;
 		if (n > j->panels - at || j->workers == 1)
@@ -470,6 +508,15 @@ static bool take_piece(struct mm_job *j, uint64_t *begin, uint64_t *end)
 	return true;
 }
 
+/* Both matrices' columns of the pairs of panels [begin, end). */
+static void pairs_done(const struct mm_job *j, uint64_t begin, uint64_t end)
+{
+	uint64_t last = end / 2 * j->kern->panel_rows;
+
+	j->mm->done(j->mm->arg, (uint32_t)(begin / 2 * j->kern->panel_rows),
+		    last < j->mm->n ? (uint32_t)last : j->mm->n);
+}
+
 /* The second loop; [begin, end) counts workers. */
 static void take_panels(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
 {
@@ -477,8 +524,11 @@ static void take_panels(void *arg, uint64_t begin, uint64_t end, unsigned int wo
 	struct worker_mem mem;
 
 	worker_mem(j, worker, &mem);
-	while (take_piece(j, &begin, &end))
+	while (take_piece(j, &begin, &end)) {
 		run_panels(j, begin, end, &mem);
+		if (j->mm->w2)
+			pairs_done(j, begin, end);
+	}
 }
 
 static void run_chunk(struct mm_job *j, struct npu_pool *pool)
@@ -488,6 +538,11 @@ static void run_chunk(struct mm_job *j, struct npu_pool *pool)
 	npu_pool_for(pool, j->groups, 65536 / group_elements + 1, pack_groups, j);
 	set_pieces(j, npu_pool_threads(pool));
 	npu_pool_for(pool, j->workers, 1, take_panels, j);
+}
+
+bool npu_matmul_pairs(const struct npu_matmul *mm, enum npu_path path)
+{
+	return kernels_of(path) && mm->m == 1 && mm->dst_type == NPU_TYPE_F32 && !mm->bias && !mm->accumulate;
 }
 
 size_t npu_matmul_scratch(const struct npu_matmul *mm, const struct npu_pool *pool, enum npu_path path)

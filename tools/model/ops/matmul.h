@@ -38,7 +38,20 @@ struct npu_matmul {
 	uint8_t w_layout;	/* enum npu_layout */
 	bool accumulate;	/* dst F32 only */
 	uint32_t m, n, k;	/* k in whole blocks of w_type; m, n >= 1, k may be 0 */
+
+	/*
+	 * A second matrix like w, or NULL; only where npu_matmul_pairs(). Its products follow those of w in dst: dst[2][n].
+	 * @done is called by whichever thread has computed columns [begin, end) of both, which are in its cache
+	 * then; begin is a multiple of @unit, a power of two.
+	 */
+	const void *w2;
+	void (*done)(void *arg, uint32_t begin, uint32_t end);
+	void *arg;
+	uint32_t unit;
 };
+
+/* May there be a second matrix? One row of x, F32 results, no bias, and a path with fast kernels. */
+bool npu_matmul_pairs(const struct npu_matmul *mm, enum npu_path path);
 
 /* Bytes of scratch that npu_matmul_run() needs. */
 size_t npu_matmul_scratch(const struct npu_matmul *mm, const struct npu_pool *pool, enum npu_path path);

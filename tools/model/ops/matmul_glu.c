@@ -20,25 +20,35 @@ struct part {
 	uint64_t dst_stride;
 };
 
-static void glu_rows(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+/* Columns [begin, end) of a row of dst. */
+static void glu_row(const struct part *p, const float *a, const float *b, uint64_t begin, uint64_t end, uint8_t *row)
 {
-	const struct part *p = arg;
 	uint64_t size = npu_type_block_bytes(p->type);
 	float buf[NPU_CHUNK];
 
-	(void)worker;
-	for (uint64_t m = begin; m < end; m++) {
-		const float *a = p->gate + m * p->stride, *b = p->up + m * p->stride;
-		uint8_t *row = p->dst + m * p->dst_stride;
+	for (uint64_t i = begin; i < end; i += NPU_CHUNK) {
+		uint64_t n = end - i < NPU_CHUNK ? end - i : NPU_CHUNK;
+		float *y = npu_row_dest(p->type, row, size, i, buf);
 
-		for (uint64_t i = 0; i < p->columns; i += NPU_CHUNK) {
-			uint64_t n = p->columns - i < NPU_CHUNK ? p->columns - i : NPU_CHUNK;
-			float *y = npu_row_dest(p->type, row, size, i, buf);
-
-			p->k->glu(p->kind, a + i, b + i, n, y);
-			npu_row_finish(p->k, p->type, row, size, i, n, y);
-		}
+		p->k->glu(p->kind, a + i, b + i, n, y);
+		npu_row_finish(p->k, p->type, row, size, i, n, y);
 	}
+}
+
+static void glu_rows(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+{
+	const struct part *p = arg;
+
+	(void)worker;
+	for (uint64_t m = begin; m < end; m++)
+		glu_row(p, p->gate + m * p->stride, p->up + m * p->stride, 0, p->columns, p->dst + m * p->dst_stride);
+}
+
+static void glu_columns(void *arg, uint32_t begin, uint32_t end)
+{
+	const struct part *p = arg;
+
+	glu_row(p, p->gate, p->up, begin, end, p->dst);
 }
 
 /* One matrix: where gate and up lie one after the other, a part that has all columns is one product. */
@@ -85,8 +95,32 @@ static void run_part(struct pair *p, uint32_t m, uint32_t n, struct npu_op_env *
 	npu_pool_for(env->pool, mm->m, npu_row_grain(columns), glu_rows, part);
 }
 
+/* One row: each thread turns the products that it made into results while they are in its cache. */
+static void run_row(struct pair *p, struct npu_op_env *env)
+{
+	struct npu_matmul mm = p->mm;
+
+	mm.x = p->x;
+	mm.dst = p->products;
+	mm.w = p->gate;
+	mm.w_stride = p->gate_row;
+	mm.w2 = p->up;
+	mm.done = glu_columns;
+	mm.arg = &p->part;
+	mm.unit = npu_type_block_len(p->part.type);
+	p->part.gate = p->products;
+	p->part.up = p->products + mm.n;
+	p->part.dst = p->dst;
+	npu_matmul_run(&mm, env->pool, env->path, p->scratch);
+}
+
 static void run_pair(struct pair *p, uint32_t rows, struct npu_op_env *env)
 {
+	p->mm.m = 1;
+	if (rows == 1 && p->columns == p->mm.n && p->gate_row == p->up_row && npu_matmul_pairs(&p->mm, env->path)) {
+		run_row(p, env);
+		return;
+	}
 	for (uint32_t m = 0; m < rows; m += p->rows) {
 		p->mm.m = rows - m < p->rows ? rows - m : p->rows;
 		for (uint32_t n = 0; n < p->mm.n; n += p->columns)
