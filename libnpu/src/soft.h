@@ -5,13 +5,14 @@
  * page tables, rings and context images lie in it.
  *
  * Locks, in this order:
- *   sd->lock	everything without another note. Held during register accesses.
+ *   sd->lock	everything without another note. Held during register accesses. By soft_lock().
  *   sd->windows_lock	the list of windows, which the model asks for from its own threads.
  *   sd->event_lock	generation, waiters and the condition variables. The interrupt callback
  *		takes it and may come from within a register access.
  *
  * Who works: the thread that submits or waits does the driver's work itself; the worker thread
- * does it when an interrupt comes and nobody waits.
+ * does it when an interrupt comes and nobody waits. It is not woken while somebody holds sd->lock, who
+ * will see the interrupt: a submission wakes the device's thread and no other.
  */
 #ifndef LIBNPU_SOFT_H
 #define LIBNPU_SOFT_H
@@ -141,6 +142,7 @@ struct soft_device {
 	uint64_t progress;		/* counts job completions and attachments */
 	int64_t looked_ns;		/* registers were last read */
 	struct npu_counters counted;	/* up to the last device reset, which clears the registers */
+	bool event;			/* something changed that waiters look at; told by soft_unlock() */
 	uint32_t starving;		/* queues with runnable jobs and no hardware queue */
 
 	/* Bus memory. */
@@ -161,6 +163,7 @@ struct soft_device {
 	uint32_t waiters;
 	bool stop;
 	atomic_bool irq;		/* level of the line */
+	atomic_bool serving;		/* somebody holds lock, and looks at irq after it */
 	bool worker_valid;
 	pthread_t worker;
 };
@@ -187,6 +190,9 @@ static inline void soft_wr64(struct soft_device *sd, uint32_t offset, uint64_t v
 	npu_model_write(sd->model, offset, value, 8);
 }
 
+/* sd->lock; soft_unlock() tells others what happened meanwhile. */
+void soft_lock(struct soft_device *sd);
+void soft_unlock(struct soft_device *sd);
 /* Wait until (register & mask) == value: 0, -ETIME, or -ENODEV when it reads all ones. */
 int soft_poll(struct soft_device *sd, uint32_t offset, uint32_t mask, uint32_t value);
 
@@ -233,8 +239,6 @@ void soft_timeline_unref(struct soft_device *sd, struct soft_timeline *t);
 void soft_fence_poll_imports(struct soft_device *sd);
 /* Wait (without sd->lock) until @done(arg), called with sd->lock, returns non-zero. That value, or -ETIME. */
 int soft_wait(struct soft_device *sd, int (*done)(struct soft_device *sd, void *arg), void *arg, int64_t deadline_ns);
-/* Something changed that waiters look at. */
-void soft_changed(struct soft_device *sd);
 
 /* ---- soft_queue.c --------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "soft.h"
 
@@ -16,21 +17,50 @@
 
 /* ---- Worker -------------------------------------------------------------------------- */
 
+/*
+ * After an event, or when an interrupt is left: those who wait shall look, or else the worker. Whom a signal wakes
+ * would only queue for a lock that the signalling thread holds: so it is sent without any.
+ */
+static void notify(struct soft_device *sd, bool event)
+{
+	uint32_t waiters;
+
+	pthread_mutex_lock(&sd->event_lock);
+	sd->generation += event;
+	waiters = sd->waiters;
+	pthread_mutex_unlock(&sd->event_lock);
+	if (waiters && event)
+		pthread_cond_broadcast(&sd->changed);
+	else if (!waiters && atomic_load(&sd->irq) && !atomic_load(&sd->serving))
+		pthread_cond_signal(&sd->work);
+}
+
 /* From the model's threads, or from within a register access of ours: only take a note. */
 static void irq_changed(void *host, bool level)
 {
 	struct soft_device *sd = host;
 
 	atomic_store(&sd->irq, level);
-	if (!level)
-		return;
-	pthread_mutex_lock(&sd->event_lock);
-	sd->generation++;
-	if (sd->waiters)
-		pthread_cond_broadcast(&sd->changed);
-	else
-		pthread_cond_signal(&sd->work);
-	pthread_mutex_unlock(&sd->event_lock);
+	if (level)
+		notify(sd, true);
+}
+
+void soft_lock(struct soft_device *sd)
+{
+	pthread_mutex_lock(&sd->lock);
+	atomic_store(&sd->serving, true);
+}
+
+void soft_unlock(struct soft_device *sd)
+{
+	bool event = sd->event;
+
+	sd->event = false;
+	/* Before the look at the interrupt: one of both sides sees the other's store. */
+	atomic_store(&sd->serving, false);
+	pthread_mutex_unlock(&sd->lock);
+	if (event || atomic_load(&sd->irq))
+		notify(sd, event);
 }
 
 static void model_log(void *host, const char *text)
@@ -66,7 +96,7 @@ static void *worker(void *arg)
 			break;
 		pthread_mutex_unlock(&sd->event_lock);
 
-		pthread_mutex_lock(&sd->lock);
+		soft_lock(sd);
 		soft_service(sd);
 		busy = false;
 		for (struct soft_queue *q = sd->queues; q && !busy; q = q->next)
@@ -75,7 +105,7 @@ static void *worker(void *arg)
 		starving = sd->starving;
 		/* A line that nothing quiets would keep us spinning. */
 		storm = atomic_load(&sd->irq);
-		pthread_mutex_unlock(&sd->lock);
+		soft_unlock(sd);
 
 		nap = imports || storm ? 1000000 : starving ? SOFT_SLICE_NS : busy ? SOFT_LOOK_NS : 0;
 		pthread_mutex_lock(&sd->event_lock);
@@ -111,8 +141,9 @@ static int parse_isa(struct npu_device *dev, const char *value, struct npu_model
 }
 
 /* "key=value,..." in a copy that stays as long as @o. */
-static int parse(struct npu_device *dev, char *arg, struct npu_model_options *o)
+static int parse(struct soft_device *sd, char *arg, struct npu_model_options *o)
 {
+	struct npu_device *dev = &sd->base;
 	char *save = NULL;
 
 	for (char *key = strtok_r(arg, ",", &save); key; key = strtok_r(NULL, ",", &save)) {
@@ -138,9 +169,11 @@ static int parse(struct npu_device *dev, char *arg, struct npu_model_options *o)
 			err = parse_number(dev, key, value, 1, &n), o->coherent = n;
 		else if (!strcmp(key, "hazards"))
 			err = parse_number(dev, key, value, 1, &n), o->check_hazards = n;
+		else if (!strcmp(key, "memory"))
+			err = parse_number(dev, key, value, 1 << 24, &n), sd->mem_bytes = (uint64_t)n << 20;
 		else
 			err = npu_fail(dev, -EINVAL, "software device: unknown setting \"%s\" (config, threads, spin, sync, "
-				       "coherent, hazards, isa)", key);
+				       "coherent, hazards, isa, memory)", key);
 		if (err)
 			return err;
 	}
@@ -203,8 +236,10 @@ static void soft_device_close(struct npu_device *dev)
 	struct soft_device *sd = SD(dev);
 
 	/* The threads are the parent's, and the bus memory is not mapped here. */
-	if (npu_device_forked(dev))
+	if (npu_device_forked(dev)) {
+		close(sd->memfd);
 		return;
+	}
 	if (sd->worker_valid) {
 		pthread_mutex_lock(&sd->event_lock);
 		sd->stop = true;
@@ -237,7 +272,7 @@ static int soft_device_open(struct npu_device *dev, const char *arg)
 		goto err_close;
 	}
 	strcpy(copy, arg);
-	err = parse(dev, copy, &opt);
+	err = parse(sd, copy, &opt);
 	if (!err) {
 		err = npu_model_create(&bus, sd, &opt, &sd->model, text, sizeof(text));
 		if (err)
@@ -271,7 +306,7 @@ static int soft_counters(struct npu_device *dev, struct npu_counters *c)
 {
 	struct soft_device *sd = SD(dev);
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	c->timer = soft_rd64(sd, NPU_TIMER_LO);
 	c->cycles = sd->counted.cycles + soft_rd64(sd, NPU_CNT_CYCLES_LO);
 	for (uint32_t e = 0; e < NPU_ENGINES; e++)
@@ -285,7 +320,7 @@ static int soft_counters(struct npu_device *dev, struct npu_counters *c)
 	c->switches = sd->counted.switches + soft_rd64(sd, NPU_CNT_SWITCHES_LO);
 	c->core_khz = soft_rd(sd, NPU_CORE_KHZ);
 	c->resets = sd->resets;
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	return 0;
 }
 

@@ -14,14 +14,6 @@
 
 /* ---- Events -------------------------------------------------------------------------- */
 
-void soft_changed(struct soft_device *sd)
-{
-	pthread_mutex_lock(&sd->event_lock);
-	sd->generation++;
-	pthread_cond_broadcast(&sd->changed);
-	pthread_mutex_unlock(&sd->event_lock);
-}
-
 static void wait_event(struct soft_device *sd, uint64_t seen, int64_t deadline_ns)
 {
 	struct timespec ts = { deadline_ns / 1000000000, deadline_ns % 1000000000 };
@@ -47,15 +39,17 @@ static int64_t next_look(int64_t deadline_ns)
 
 static uint64_t waiter_enter(struct soft_device *sd, int delta)
 {
+	uint32_t waiters;
 	uint64_t gen;
 
 	pthread_mutex_lock(&sd->event_lock);
 	sd->waiters += (uint32_t)delta;
+	waiters = sd->waiters;
 	gen = sd->generation;
-	/* An interrupt that came for the last waiter after its last look is the worker's now. */
-	if (!sd->waiters && atomic_load(&sd->irq))
-		pthread_cond_signal(&sd->work);
 	pthread_mutex_unlock(&sd->event_lock);
+	/* An interrupt that came for the last waiter after its last look is the worker's now. */
+	if (!waiters && atomic_load(&sd->irq))
+		pthread_cond_signal(&sd->work);
 	return gen;
 }
 
@@ -65,10 +59,10 @@ int soft_wait(struct soft_device *sd, int (*done)(struct soft_device *sd, void *
 	int ret;
 
 	for (;;) {
-		pthread_mutex_lock(&sd->lock);
+		soft_lock(sd);
 		soft_service(sd);
 		ret = done(sd, arg);
-		pthread_mutex_unlock(&sd->lock);
+		soft_unlock(sd);
 		if (ret)
 			break;
 		if (deadline_ns != INT64_MAX && npu_now_ns() >= deadline_ns) {
@@ -139,7 +133,7 @@ void soft_timeline_signal(struct soft_device *sd, struct soft_timeline *t, uint6
 	t->count -= n;
 	memmove(t->links, t->links + n, t->count * sizeof(*t->links));
 	run_exports(sd, t);
-	soft_changed(sd);
+	sd->event = true;
 }
 
 void soft_timeline_forget(struct soft_timeline *t, uint64_t value)
@@ -222,9 +216,9 @@ void soft_fence_destroy(struct npu_fence *f)
 {
 	struct soft_device *sd = SD(f->dev);
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	soft_timeline_unref(sd, TIMELINE(f));
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 }
 
 struct wait_arg {
@@ -264,13 +258,13 @@ int soft_fence_signal(struct npu_fence *f, uint64_t value)
 	struct soft_device *sd = SD(f->dev);
 	int err;
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	err = soft_timeline_promise(sd, TIMELINE(f), value);
 	if (!err) {
 		soft_timeline_signal(sd, TIMELINE(f), value);
 		soft_service(sd);
 	}
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	return err ? npu_fail(f->dev, err, "no memory for a point of a fence") : 0;
 }
 
@@ -278,10 +272,10 @@ int soft_fence_value(struct npu_fence *f, uint64_t *value)
 {
 	struct soft_device *sd = SD(f->dev);
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	soft_service(sd);
 	*value = TIMELINE(f)->value;
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	return 0;
 }
 
@@ -299,11 +293,11 @@ int soft_fence_export(struct npu_fence *f, uint64_t value, int *fd)
 		return err;
 	}
 	w->value = value;
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	w->next = TIMELINE(f)->exports;
 	TIMELINE(f)->exports = w;
 	run_exports(sd, TIMELINE(f));
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	*fd = out;
 	return 0;
 }
@@ -325,7 +319,7 @@ int soft_fence_import(struct npu_fence *f, uint64_t value, int fd)
 		return err;
 	}
 	w->value = value;
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	err = soft_timeline_promise(sd, t, value);
 	if (!err) {
 		importing_remove(sd, t);
@@ -334,7 +328,7 @@ int soft_fence_import(struct npu_fence *f, uint64_t value, int fd)
 		w->next = t->imports;
 		t->imports = w;
 	}
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	if (err) {
 		watch_free(sd, w);
 		return npu_fail(f->dev, err, "import a fence: no memory");

@@ -41,8 +41,8 @@ static void *reserve(uint64_t bytes)
 }
 
 /*
- * The arena is as large as the host's memory and costs nothing until it is
- * used: pages come with the first access and go when a buffer is freed.
+ * Without a setting the arena is as large as the host's memory; it costs nothing
+ * until it is used: pages come with the first access and go when a buffer is freed.
  */
 int soft_mem_init(struct soft_device *sd)
 {
@@ -50,7 +50,8 @@ int soft_mem_init(struct soft_device *sd)
 	uint64_t bus_size = 1ull << NPU_CAP0_BUS_BITS(cap0), half = bus_size / 2;
 	int err;
 
-	sd->mem_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (!sd->mem_bytes)
+		sd->mem_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	sd->mem_bytes = (sd->mem_bytes + NPU_HUGE_PAGE - 1) & ~(NPU_HUGE_PAGE - 1);
 	if (sd->mem_bytes > half - MEM_BUS)
 		sd->mem_bytes = half - MEM_BUS;
@@ -350,9 +351,9 @@ int soft_vm_create(struct npu_vm *base)
 	err = npu_ranges_init(&vm->kernel_va, base->dev, size - KERNEL_VA, KERNEL_VA);
 	if (err)
 		return npu_fail(base->dev, err, "no memory for an address space");
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	err = soft_mem_get(sd, NPU_PAGE, &root);
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	if (err) {
 		npu_ranges_fini(&vm->kernel_va);
 		return err;
@@ -366,10 +367,10 @@ void soft_vm_destroy(struct npu_vm *base)
 	struct soft_device *sd = SD(base->dev);
 	struct soft_vm *vm = (struct soft_vm *)base;
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	soft_slot_release(sd, vm);
 	free_tables(sd, vm->table, root_level(sd));
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	npu_ranges_fini(&vm->kernel_va);
 }
 
@@ -386,9 +387,9 @@ int soft_vm_map(struct npu_vm *base, struct npu_buffer *buf, uint64_t va)
 	struct soft_buffer *sb = (struct soft_buffer *)buf;
 	int err;
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	err = soft_map(sd, (struct soft_vm *)base, va, sb->mem.bus, buf->bytes, buf->flags & NPU_BUFFER_READONLY);
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	return err;
 }
 
@@ -396,9 +397,9 @@ void soft_vm_unmap(struct npu_vm *base, struct npu_buffer *buf, uint64_t va)
 {
 	struct soft_device *sd = SD(base->dev);
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	soft_unmap(sd, (struct soft_vm *)base, va, buf->bytes);
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 }
 
 /* ---- Buffers ----------------------------------------------------------------------------------- */
@@ -412,7 +413,7 @@ static int shared_attach(struct soft_device *sd, struct soft_buffer *sb, bool wr
 	sb->mem.cpu = mmap(NULL, sb->mem.bytes, prot, MAP_SHARED, sb->fd, 0);
 	if (sb->mem.cpu == MAP_FAILED)
 		return npu_fail(&sd->base, -errno, "mmap of a shared buffer: %s", strerror(errno));
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	err = npu_ranges_get(&sd->shared_bus, sb->mem.bytes, NPU_HUGE_PAGE, &sb->mem.bus);
 	if (!err) {
 		w.bus = sb->mem.bus;
@@ -421,7 +422,7 @@ static int shared_attach(struct soft_device *sd, struct soft_buffer *sb, bool wr
 		if (err)
 			npu_ranges_put(&sd->shared_bus, sb->mem.bus, sb->mem.bytes);
 	}
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	if (err) {
 		munmap(sb->mem.cpu, sb->mem.bytes);
 		return npu_fail(&sd->base, err, "no room for a shared buffer of %" PRIu64 " bytes", sb->mem.bytes);
@@ -437,9 +438,9 @@ int soft_buffer_create(struct npu_buffer *buf)
 
 	sb->fd = -1;
 	if (!(buf->flags & NPU_BUFFER_SHARED)) {
-		pthread_mutex_lock(&sd->lock);
+		soft_lock(sd);
 		err = soft_mem_get(sd, buf->bytes, &sb->mem);
-		pthread_mutex_unlock(&sd->lock);
+		soft_unlock(sd);
 		/* What the device cannot write the CPU will. */
 		if (!err && buf->flags & NPU_BUFFER_READONLY && buf->bytes >= NPU_HUGE_PAGE)
 			populate(&sb->mem);
@@ -467,14 +468,14 @@ void soft_buffer_destroy(struct npu_buffer *buf)
 	struct soft_device *sd = SD(buf->vm->dev);
 	struct soft_buffer *sb = (struct soft_buffer *)buf;
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	if (sb->fd < 0) {
 		soft_mem_put(sd, &sb->mem);
 	} else {
 		window_remove(sd, sb->mem.bus);
 		npu_ranges_put(&sd->shared_bus, sb->mem.bus, sb->mem.bytes);
 	}
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	if (sb->fd >= 0) {
 		munmap(sb->mem.cpu, sb->mem.bytes);
 		close(sb->fd);

@@ -76,7 +76,7 @@ static void job_complete(struct soft_device *sd, struct soft_queue *q)
 		soft_timeline_signal(sd, j->points[j->nwaits + i].timeline, j->points[j->nwaits + i].value);
 	job_release(sd, j);
 	if (q->tail == q->head)
-		soft_changed(sd);
+		sd->event = true;
 }
 
 static void fail_jobs(struct soft_device *sd, struct soft_queue *q)
@@ -353,7 +353,7 @@ static void lose_device(struct soft_device *sd)
 		}
 		fail_jobs(sd, q);
 	}
-	soft_changed(sd);
+	sd->event = true;
 }
 
 /* What a device reset did to a queue that had not caused it: its started job is lost, the others start anew. */
@@ -520,7 +520,7 @@ int soft_queue_create(struct npu_queue *base)
 	q->jobs = npu_alloc(base->vm->dev, q->room * sizeof(*q->jobs));
 	if (!q->jobs)
 		return npu_fail(base->vm->dev, -ENOMEM, "no memory for a queue");
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	if (sd->lost) {
 		err = npu_fail(&sd->base, -ENODEV, "the device has gone");
 		goto err_unlock;
@@ -538,7 +538,7 @@ int soft_queue_create(struct npu_queue *base)
 		goto err_va;
 	q->next = sd->queues;
 	sd->queues = q;
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	return 0;
 
 err_va:
@@ -546,7 +546,7 @@ err_va:
 err_mem:
 	soft_mem_put(sd, &q->mem);
 err_unlock:
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	npu_free(base->vm->dev, q->jobs);
 	return err;
 }
@@ -557,7 +557,7 @@ void soft_queue_destroy(struct npu_queue *base)
 	struct soft_queue *q = TO_Q(base);
 	struct soft_vm *vm = TO_VM(base->vm);
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	if (q->hw >= 0)
 		stop_queue(sd, q);
 	fail_jobs(sd, q);
@@ -570,7 +570,7 @@ void soft_queue_destroy(struct npu_queue *base)
 	npu_ranges_put(&vm->kernel_va, q->regs_va, REGS_BYTES);
 	soft_mem_put(sd, &q->mem);
 	soft_service(sd);
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	npu_free(base->vm->dev, q->jobs);
 }
 
@@ -664,7 +664,7 @@ int soft_queue_submit(struct npu_queue *base, const struct npu_job *jobs, unsign
 	uint64_t end;
 	int err = 0;
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	if (sd->lost)
 		err = npu_fail(&sd->base, -ENODEV, "submit: the device has gone");
 	else if (dead(q))
@@ -684,7 +684,7 @@ int soft_queue_submit(struct npu_queue *base, const struct npu_job *jobs, unsign
 	q->head = end;
 	soft_service(sd);
 out:
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	return err;
 }
 
@@ -693,7 +693,7 @@ int soft_queue_status(struct npu_queue *base, struct npu_queue_status *st)
 	struct soft_device *sd = SD(base->vm->dev);
 	struct soft_queue *q = TO_Q(base);
 
-	pthread_mutex_lock(&sd->lock);
+	soft_lock(sd);
 	soft_service(sd);
 	*st = q->st;
 	if (q->hw >= 0) {
@@ -702,7 +702,7 @@ int soft_queue_status(struct npu_queue *base, struct npu_queue_status *st)
 		st->progress = soft_rd64(sd, qc + NPU_QC_PROGRESS_LO);
 		st->active_ns = soft_rd64(sd, qc + NPU_QC_ACTIVE_LO);
 	}
-	pthread_mutex_unlock(&sd->lock);
+	soft_unlock(sd);
 	return 0;
 }
 

@@ -10,7 +10,6 @@
 #include "lib_common.h"
 
 #define BOARD_INJECT "/sys/kernel/debug/npu-board/npu0/inject"
-#define RUN_TIMEOUT_NS 60000000000ll	/* a hang, not a speed limit */
 
 long lib_live, lib_allocations, lib_fail_at, lib_hazards;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -162,7 +161,7 @@ int lib_run(struct lib_state *s, struct npu_stream *stream, const uint64_t *regs
 	job.stream = npu_buffer_va(buf);
 	job.stream_bytes = npu_stream_bytes(stream);
 	assert_ok(s->dev, npu_queue_submit(s->queue, &job, 1));
-	assert_ok(s->dev, npu_fence_wait(fence, 1, RUN_TIMEOUT_NS));
+	assert_ok(s->dev, npu_fence_wait(fence, 1, LIB_HANG_NS));
 	err = npu_queue_check(s->queue);
 	npu_buffer_unref(buf);
 	npu_fence_unref(fence);

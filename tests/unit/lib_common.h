@@ -15,6 +15,9 @@
 
 #include <npu/npu.h>
 
+/* Time for a wait that must end: a hang, not a speed limit. Under valgrind on a busy machine a second is long. */
+#define LIB_HANG_NS 600000000000ll
+
 struct lib_state {
 	struct npu_device *dev;
 	struct npu_vm *vm;

@@ -11,7 +11,6 @@
 
 #include "lib_common.h"
 
-#define WAIT_NS 60000000000ll
 
 #define TRY(call) do { err = (call); if (err < 0) goto out; } while (0)
 
@@ -51,10 +50,10 @@ static int scenario(void)
 	job.signals = points;
 	job.nsignals = 20;
 	TRY(npu_queue_submit(queue, &job, 1));
-	TRY(npu_fence_wait_all(points, 20, WAIT_NS));
+	TRY(npu_fence_wait_all(points, 20, LIB_HANG_NS));
 	TRY(npu_fence_export(fence, 20, &efd));
 	TRY(npu_fence_import(other, 1, efd));
-	TRY(npu_fence_wait(other, 1, WAIT_NS));
+	TRY(npu_fence_wait(other, 1, LIB_HANG_NS));
 
 	TRY(npu_buffer_create(vm, 64 * 64 * 4, 0, &w));
 	bound.buffer = w;
@@ -69,7 +68,7 @@ static int scenario(void)
 		y = npu_graph_unary(g, NPU_UNARY_NEG, y, 0, 0, NPU_TYPE_F32);
 	npu_graph_output(g, "y", y);
 	TRY(npu_graph_compile(g, vm, NULL, &p));
-	TRY(npu_program_run(p, queue, &arg, 1, WAIT_NS));
+	TRY(npu_program_run(p, queue, &arg, 1, LIB_HANG_NS));
 out:
 	if (fd >= 0)
 		close(fd);
@@ -127,10 +126,10 @@ static void test_replay(void **state)
 	x = npu_graph_input(g, "x", NPU_TYPE_F32, npu_shape4(64, 1, 1, 1));
 	npu_graph_output(g, "y", npu_graph_unary(g, NPU_UNARY_NEG, x, 0, 0, NPU_TYPE_F32));
 	assert_ok(s->dev, npu_graph_compile(g, s->vm, NULL, &p));
-	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, WAIT_NS));
+	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, LIB_HANG_NS));
 	before = lib_allocations;
 	for (unsigned int i = 0; i < 100; i++)
-		assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, WAIT_NS));
+		assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, LIB_HANG_NS));
 	assert_int_equal(lib_allocations, before);
 	npu_program_unref(p);
 	npu_graph_destroy(g);

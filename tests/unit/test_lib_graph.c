@@ -9,7 +9,6 @@
 
 #include "lib_common.h"
 
-#define TIMEOUT_NS 60000000000ll
 
 static struct npu_graph *graph_new(struct lib_state *s)
 {
@@ -101,7 +100,7 @@ static void test_rows(void **state)
 		for (unsigned int i = 0; i < ROWS * N; i++)
 			y_host[i] = -99;
 		assert_ok(s->dev, npu_program_flush(p));
-		assert_ok(s->dev, npu_program_run(p, s->queue, &arg, 1, TIMEOUT_NS));
+		assert_ok(s->dev, npu_program_run(p, s->queue, &arg, 1, LIB_HANG_NS));
 		for (unsigned int m = 0; m < ROWS; m++)
 			for (unsigned int n = 0; n < N; n++) {
 				float want = m < arg ? fmaf(dot((float *)in.data + m * K, w + n * K, K), 2, 1) : -99;
@@ -110,9 +109,9 @@ static void test_rows(void **state)
 			}
 	}
 	arg = ROWS + 1;
-	assert_int_equal(npu_program_run(p, s->queue, &arg, 1, TIMEOUT_NS), -EINVAL);
+	assert_int_equal(npu_program_run(p, s->queue, &arg, 1, LIB_HANG_NS), -EINVAL);
 	lib_assert_text(s->dev, "rows");
-	assert_int_equal(npu_program_run(p, s->queue, &arg, 0, TIMEOUT_NS), -EINVAL);
+	assert_int_equal(npu_program_run(p, s->queue, &arg, 0, LIB_HANG_NS), -EINVAL);
 	npu_program_unref(p);
 	npu_buffer_unref(wb);
 }
@@ -145,7 +144,7 @@ static void test_block(void **state)
 	out = io_of(s, p, "y");
 	for (unsigned int i = 0; i < ROWS * K; i++)
 		((float *)in.data)[i] = lib_random(&seed);
-	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, TIMEOUT_NS));
+	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, LIB_HANG_NS));
 	for (unsigned int m = 0; m < ROWS; m++) {
 		const float *row = (float *)in.data + m * K;
 		double ss = 0, hn[K], act[N];
@@ -240,7 +239,7 @@ static void test_cache(void **state)
 				uint64_t args[2] = { pos - back, rows + back };
 
 				memcpy(in.data, x + (pos - back) * D, (rows + back) * D * 4);
-				assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, TIMEOUT_NS));
+				assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, LIB_HANG_NS));
 				memcpy(got + (pos - back) * D, out.data, (rows + back) * D * 4);
 			}
 			if (i == 2)
@@ -308,7 +307,7 @@ static void test_loop(void **state)
 		memset(ring, 0xff, sizeof(ring));
 		assert_ok(s->dev, npu_buffer_upload(io, 64, ring, sizeof(ring)));
 		assert_ok(s->dev, npu_buffer_upload(io, 0, &first, 4));
-		assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, TIMEOUT_NS));
+		assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, LIB_HANG_NS));
 		assert_ok(s->dev, npu_buffer_download(io, 64, ring, sizeof(ring)));
 		for (int i = 0; i < RING; i++) {
 			int stop = n == 0 ? 30 : n == 1 ? 0 : expect[0] == expect[1] ? 1 : 2;
@@ -345,7 +344,7 @@ static void test_skip(void **state)
 	for (unsigned int i = 0; i < 64; i++)
 		((float *)in.data)[i] = (float)i;
 	for (uint64_t f = 0; f < 2; f++) {
-		assert_ok(s->dev, npu_program_run(p, s->queue, &f, 1, TIMEOUT_NS));
+		assert_ok(s->dev, npu_program_run(p, s->queue, &f, 1, LIB_HANG_NS));
 		for (unsigned int i = 0; i < 64; i++)
 			assert_true(((float *)out.data)[i] == (float)i * (f ? 10.0f : 1.0f) + 1);
 	}
@@ -389,7 +388,7 @@ static void test_cut(void **state)
 		float *y_host = out.data;
 
 		memset(out.data, 0, out.bytes);
-		assert_ok(s->dev, npu_program_run(p, s->queue, &arg, 1, TIMEOUT_NS));
+		assert_ok(s->dev, npu_program_run(p, s->queue, &arg, 1, LIB_HANG_NS));
 		for (uint32_t i = 0; i < m; i += 13)
 			for (uint32_t j = 0; j < n; j += 37) {
 				float want = i < arg ? dot((float *)in.data + i * k, w + (size_t)j * k, k) : 0;
@@ -441,7 +440,7 @@ static void test_many(void **state)
 		      (unsigned long long)info.arena_lower_bound);
 	assert_int_equal(info.operations, 10000);
 	assert_true(info.arena_bytes * 10 <= info.arena_lower_bound * 11);
-	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, TIMEOUT_NS));
+	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, LIB_HANG_NS));
 	npu_program_unref(p);
 	npu_graph_destroy(g);
 }

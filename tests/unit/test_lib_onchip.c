@@ -14,7 +14,6 @@
 #define HEADS	4u
 #define D	64u
 #define ROWS	512u	/* more than one command of the small device does */
-#define TIMEOUT_NS 60000000000ll
 
 struct block {
 	struct lib_state *s;
@@ -139,7 +138,7 @@ static void run_block(struct lib_state *s, enum npu_type type, bool plain, float
 	assert_ok(s->dev, npu_program_io(p, "y", &out));
 	for (unsigned int i = 0; i < C * ROWS; i++)
 		((float *)x.data)[i] = lib_random(&seed) * 4;
-	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, TIMEOUT_NS));
+	assert_ok(s->dev, npu_program_run(p, s->queue, NULL, 0, LIB_HANG_NS));
 	memcpy(y, out.data, C * ROWS * sizeof(float));
 	*quantised = 0;
 	npu_program_report(p, count_quantised, quantised);

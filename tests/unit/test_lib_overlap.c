@@ -16,7 +16,6 @@
 #define D	64u
 #define QKV	((HEADS + 2 * GROUPS) * D)
 #define CTX	1024u
-#define TIMEOUT_NS 300000000000ll
 
 struct layer {
 	struct npu_graph *g;
@@ -142,7 +141,7 @@ static void run_layers(struct lib_state *s, uint32_t m, unsigned int layers, str
 	struct npu_counters c0;
 
 	assert_ok(s->dev, npu_device_counters(s->dev, &c0, sizeof(c0)));
-	assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, TIMEOUT_NS));
+	assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, LIB_HANG_NS));
 	assert_ok(s->dev, npu_device_counters(s->dev, c, sizeof(*c)));
 	c->cycles -= c0.cycles;
 	for (unsigned int e = 0; e < 3; e++)
@@ -200,12 +199,14 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, lib_setup, lib_teardown)
 	const struct CMUnitTest tests[] = { T(test_decode), T(test_prefill) };
+	char name[256];
 
 	if (strncmp(lib_device(), "soft", 4)) {
 		print_message("# skipped: overlap: modelled cycles are the software device's\n");
 		return 77;
 	}
-	/* The shape is that of the large configuration's models. */
-	setenv("NPU_DEVICE", "soft:config=large,threads=2,hazards=1", 1);
+	/* The shape is that of the large configuration's models; other settings stay. */
+	snprintf(name, sizeof(name), "%s%sconfig=large", lib_device(), strchr(lib_device(), ':') ? "," : ":");
+	setenv("NPU_DEVICE", name, 1);
 	return cmocka_run_group_tests_name("lib_overlap", tests, NULL, NULL);
 }

@@ -5,7 +5,6 @@
 
 #include "lib_common.h"
 
-#define WAIT_NS 60000000000ll
 
 struct prog {
 	struct npu_program *p;
@@ -78,22 +77,22 @@ static void test_wrong_arguments(void **state)
 	struct npu_vm *vm;
 	struct npu_io io;
 
-	assert_int_equal(npu_program_run(r.p, s->queue, args, 1, WAIT_NS), -EINVAL);
+	assert_int_equal(npu_program_run(r.p, s->queue, args, 1, LIB_HANG_NS), -EINVAL);
 	lib_assert_text(s->dev, "argument 0 (rows) is 17, at most 16");
-	assert_int_equal(npu_program_run(r.p, s->queue, args, 2, WAIT_NS), -EINVAL);
+	assert_int_equal(npu_program_run(r.p, s->queue, args, 2, LIB_HANG_NS), -EINVAL);
 	lib_assert_text(s->dev, "takes 1 arguments, 2 are given");
-	assert_int_equal(npu_program_run(r.p, s->queue, NULL, 1, WAIT_NS), -EINVAL);
+	assert_int_equal(npu_program_run(r.p, s->queue, NULL, 1, LIB_HANG_NS), -EINVAL);
 	assert_int_equal(npu_program_io(r.p, "z", &io), -ENOENT);
 	lib_assert_text(s->dev, "\"z\"");
 
 	assert_ok(s->dev, npu_vm_create(s->dev, &vm));
 	assert_ok(s->dev, npu_queue_create(vm, NULL, &queue));
 	args[0] = 1;
-	assert_int_equal(npu_program_run(r.p, queue, args, 1, WAIT_NS), -EINVAL);
+	assert_int_equal(npu_program_run(r.p, queue, args, 1, LIB_HANG_NS), -EINVAL);
 	lib_assert_text(s->dev, "another address space");
 	npu_queue_unref(queue);
 	npu_vm_unref(vm);
-	assert_ok(s->dev, npu_program_run(r.p, s->queue, args, 1, WAIT_NS));
+	assert_ok(s->dev, npu_program_run(r.p, s->queue, args, 1, LIB_HANG_NS));
 	prog_free(&r);
 }
 
@@ -109,15 +108,15 @@ static void test_fault_name(void **state)
 		prog_free(&r);
 		return;
 	}
-	assert_ok(s->dev, npu_program_run(r.p, s->queue, &rows, 1, WAIT_NS));
+	assert_ok(s->dev, npu_program_run(r.p, s->queue, &rows, 1, LIB_HANG_NS));
 	assert_ok(s->dev, lib_inject(s, "page-fault", 0));
-	assert_int_equal(npu_program_run(r.p, s->queue, &rows, 1, WAIT_NS), -EFAULT);
+	assert_int_equal(npu_program_run(r.p, s->queue, &rows, 1, LIB_HANG_NS), -EFAULT);
 	lib_assert_text(s->dev, "blk.7/");
 	/* The queue is dead, the program is not. */
-	assert_int_equal(npu_program_run(r.p, s->queue, &rows, 1, WAIT_NS), -EIO);
+	assert_int_equal(npu_program_run(r.p, s->queue, &rows, 1, LIB_HANG_NS), -EIO);
 	npu_queue_unref(s->queue);
 	assert_ok(s->dev, npu_queue_create(s->vm, NULL, &s->queue));
-	assert_ok(s->dev, npu_program_run(r.p, s->queue, &rows, 1, WAIT_NS));
+	assert_ok(s->dev, npu_program_run(r.p, s->queue, &rows, 1, LIB_HANG_NS));
 	prog_free(&r);
 }
 

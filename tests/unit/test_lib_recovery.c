@@ -9,7 +9,6 @@
 
 #include "lib_common.h"
 
-#define WAIT_NS 60000000000ll
 
 static bool is_soft(void)
 {
@@ -64,7 +63,7 @@ static int job_submit(struct job *j)
 
 static int job_wait(struct job *j)
 {
-	int err = npu_fence_wait(j->fence, j->point, WAIT_NS);
+	int err = npu_fence_wait(j->fence, j->point, LIB_HANG_NS);
 
 	return err ? err : npu_queue_check(j->queue);
 }

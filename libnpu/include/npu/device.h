@@ -48,8 +48,9 @@ struct npu_device_options {
  *   "/dev/..."	a DRM node of the driver,
  *   "drm"	the first accessible node,
  *   "soft"	the software device in this process, optionally with settings:
- *		"soft:config=large,threads=2,sync=1,coherent=1,hazards=1,isa=scalar"
- *		(config: "small", "large" or a file; sync: no threads, deterministic),
+ *		"soft:config=large,threads=2,sync=1,coherent=1,hazards=1,isa=scalar,memory=512"
+ *		(config: "small", "large" or a file; sync: no threads, deterministic; memory: MiB,
+ *		the host's without it),
  *   NULL	the environment's NPU_DEVICE; without it the first accessible node, and
  *		without one the software device.
  * Errors: -ENODEV no such device; -EACCES not permitted; -EPROTO the node is of another

@@ -435,6 +435,7 @@ struct npu_model {
 	pthread_cond_t quiet;		/* the token was released, or nothing runs */
 	pthread_t thread;
 	bool thread_valid, stop;
+	bool kick;			/* core_unlock() is to signal wake */
 	unsigned int waiters;		/* on quiet */
 	_Atomic bool attention;		/* A: stop at the next command boundary */
 	_Atomic unsigned int contenders;	/* A: threads that want m->lock for MMIO */

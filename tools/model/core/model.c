@@ -58,18 +58,24 @@ void core_lock(struct npu_model *m)
 	atomic_fetch_sub_explicit(&m->contenders, 1, memory_order_relaxed);
 }
 
+/* The device thread is woken without the lock: otherwise it would wake up only to wait for that. */
 void core_unlock(struct npu_model *m)
 {
+	bool kick = m->kick;
+
+	m->kick = false;
 	if ((m->irq.level != m->irq.delivered || m->irq.pulse) && !m->irq.delivering)
 		irq_deliver_unlock(m);
 	else
 		pthread_mutex_unlock(&m->lock);
+	if (kick)
+		pthread_cond_signal(&m->wake);
 }
 
 void core_kick(struct npu_model *m)
 {
 	atomic_store_explicit(&m->attention, true, memory_order_relaxed);
-	pthread_cond_signal(&m->wake);
+	m->kick = true;
 }
 
 void core_log(struct npu_model *m, const char *fmt, ...)
@@ -535,7 +541,7 @@ void npu_model_destroy(struct npu_model *m)
 		pthread_mutex_lock(&m->lock);
 		m->stop = true;
 		core_kick(m);
-		pthread_mutex_unlock(&m->lock);
+		core_unlock(m);
 		pthread_join(m->thread, NULL);
 	}
 	npu_pool_destroy(m->pool);
