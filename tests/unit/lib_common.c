@@ -50,6 +50,13 @@ const char *lib_device(void)
 	return name && *name ? name : "soft:threads=2,hazards=1";
 }
 
+bool lib_under_valgrind(void)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+	return preload && strstr(preload, "vgpreload");
+}
+
 static void log_line(void *data, enum npu_log_level level, const char *text)
 {
 	(void)data;

@@ -31,6 +31,9 @@ const char *lib_device(void);
 int lib_setup(void **state);
 int lib_teardown(void **state);
 
+/* For what valgrind would make meaningless, or take minutes for. */
+bool lib_under_valgrind(void);
+
 /* Memory functions that count, and that fail the allocation number @lib_fail_at (counted from 1; 0 = never). */
 extern long lib_live, lib_allocations, lib_fail_at;
 /* Commands that the software device saw to overlap without a token; the tear-down fails then. */

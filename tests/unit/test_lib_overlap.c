@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Engines overlap: the device cycles of a layer of TinyLlama's shape, beside the work of its busiest part alone: an
- * engine, or the memory channel that the engines share. In modelled device time, so deterministic.
+ * Engines overlap: the device cycles of a layer of TinyLlama's shape, beside the work of its busiest engine alone.
+ * In modelled device time, so deterministic.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,7 +153,7 @@ static void run_layers(struct lib_state *s, uint32_t m, unsigned int layers, str
 		npu_buffer_unref(l.buffers[i]);
 }
 
-/* Cycles of one layer among others, and those of the busiest engine or of the memory channel. */
+/* Cycles of one layer among others, and those of the busiest engine. */
 static void run_layer(struct lib_state *s, uint32_t m, uint64_t *cycles, uint64_t *busiest)
 {
 	struct npu_counters one, three;
@@ -170,8 +170,6 @@ static void run_layer(struct lib_state *s, uint32_t m, uint64_t *cycles, uint64_
 	}
 	bytes = (three.bytes_read + three.bytes_written - one.bytes_read - one.bytes_written) / 2;
 	memory = bytes * s->info.core_khz / 1000 / s->info.dram_mbps;
-	if (memory > *busiest)
-		*busiest = memory;
 	print_message("# M=%u: %llu cycles; memory %llu; busy %llu matrix %llu vector %llu copy; %llu MB\n", m,
 		      (unsigned long long)*cycles, (unsigned long long)memory, (unsigned long long)engine[0],
 		      (unsigned long long)engine[1], (unsigned long long)engine[2], (unsigned long long)bytes / 1000000);
@@ -182,6 +180,10 @@ static void test_prefill(void **state)
 	struct lib_state *s = *state;
 	uint64_t cycles, busiest;
 
+	if (lib_under_valgrind()) {
+		print_message("# skipped: overlap: M=512 takes long under valgrind\n");
+		return;
+	}
 	run_layer(s, 512, &cycles, &busiest);
 	assert_true(cycles * 100 <= busiest * 110);
 }

@@ -218,21 +218,13 @@ static int follow(pid_t pid, struct count *c)
 	return status;
 }
 
-/* Whose own calls would be counted. */
-static bool under_valgrind(void)
-{
-	const char *preload = getenv("LD_PRELOAD");
-
-	return preload && strstr(preload, "vgpreload");
-}
-
 /* Counts the calls of a child that submits to @device. False: they cannot be counted here. */
 static bool count_calls(const char *device, struct count *c)
 {
 	int status;
 	pid_t pid;
 
-	if (under_valgrind()) {
+	if (lib_under_valgrind()) {
 		print_message("# skipped: replay: system calls cannot be told from valgrind's\n");
 		return false;
 	}
