@@ -118,6 +118,25 @@ static struct npu_buffer *buffer_new(struct npu_vm *vm, uint32_t flags)
 	return buf;
 }
 
+/* After the back end's part of creating or importing: place the buffer and hand it out, or free it. */
+static int buffer_finish(struct npu_buffer *buf, int err, struct npu_buffer **out)
+{
+	struct npu_vm *vm = buf->vm;
+
+	if (!err) {
+		err = buffer_place(buf);
+		if (err)
+			vm->dev->ops->buffer_destroy(buf);
+	}
+	if (err) {
+		npu_free(vm->dev, buf);
+		return err;
+	}
+	npu_vm_ref(vm);
+	*out = buf;
+	return 0;
+}
+
 int npu_buffer_create(struct npu_vm *vm, uint64_t bytes, uint32_t flags, struct npu_buffer **out)
 {
 	struct npu_device *dev = vm->dev;
@@ -136,21 +155,7 @@ int npu_buffer_create(struct npu_vm *vm, uint64_t bytes, uint32_t flags, struct 
 		return -ENOMEM;
 	buf->size = bytes;
 	buf->bytes = (bytes + NPU_PAGE - 1) & ~(NPU_PAGE - 1);
-	err = dev->ops->buffer_create(buf);
-	if (err)
-		goto err_free;
-	err = buffer_place(buf);
-	if (err)
-		goto err_destroy;
-	npu_vm_ref(vm);
-	*out = buf;
-	return 0;
-
-err_destroy:
-	dev->ops->buffer_destroy(buf);
-err_free:
-	npu_free(dev, buf);
-	return err;
+	return buffer_finish(buf, dev->ops->buffer_create(buf), out);
 }
 
 int npu_buffer_import(struct npu_vm *vm, int fd, uint32_t flags, struct npu_buffer **out)
@@ -169,21 +174,8 @@ int npu_buffer_import(struct npu_vm *vm, int fd, uint32_t flags, struct npu_buff
 		return -ENOMEM;
 	buf->imported = true;
 	err = dev->ops->buffer_import(buf, fd);
-	if (err)
-		goto err_free;
 	buf->size = buf->bytes;
-	err = buffer_place(buf);
-	if (err)
-		goto err_destroy;
-	npu_vm_ref(vm);
-	*out = buf;
-	return 0;
-
-err_destroy:
-	dev->ops->buffer_destroy(buf);
-err_free:
-	npu_free(dev, buf);
-	return err;
+	return buffer_finish(buf, err, out);
 }
 
 struct npu_buffer *npu_buffer_ref(struct npu_buffer *buf)
@@ -271,37 +263,42 @@ int npu_buffer_sync(struct npu_buffer *buf, enum npu_sync_direction direction, u
 	return dev->ops->buffer_sync(buf, direction, offset, bytes);
 }
 
-int npu_buffer_upload(struct npu_buffer *buf, uint64_t offset, const void *data, uint64_t bytes)
+/* Where the CPU sees a range of the buffer. */
+static int map_range(struct npu_buffer *buf, const char *what, uint64_t offset, uint64_t bytes, char **cpu)
 {
 	int err = npu_device_enter(buf->vm->dev);
-	char *cpu;
 
 	if (!err)
-		err = check_range(buf, "upload", offset, bytes);
+		err = check_range(buf, what, offset, bytes);
 	if (err)
 		return err;
-	cpu = npu_buffer_map(buf);
-	if (!cpu)
+	*cpu = npu_buffer_map(buf);
+	if (!*cpu)
 		return buf->flags & NPU_BUFFER_NO_MAP ? -EINVAL : -ENOMEM;
-	memcpy(cpu + offset, data, bytes);
+	*cpu += offset;
+	return 0;
+}
+
+int npu_buffer_upload(struct npu_buffer *buf, uint64_t offset, const void *data, uint64_t bytes)
+{
+	char *cpu;
+	int err = map_range(buf, "upload", offset, bytes, &cpu);
+
+	if (err)
+		return err;
+	memcpy(cpu, data, bytes);
 	return npu_buffer_sync(buf, NPU_SYNC_FOR_DEVICE, offset, bytes);
 }
 
 int npu_buffer_download(struct npu_buffer *buf, uint64_t offset, void *data, uint64_t bytes)
 {
-	int err = npu_device_enter(buf->vm->dev);
 	char *cpu;
+	int err = map_range(buf, "download", offset, bytes, &cpu);
 
 	if (!err)
-		err = check_range(buf, "download", offset, bytes);
-	if (err)
-		return err;
-	cpu = npu_buffer_map(buf);
-	if (!cpu)
-		return buf->flags & NPU_BUFFER_NO_MAP ? -EINVAL : -ENOMEM;
-	err = npu_buffer_sync(buf, NPU_SYNC_FOR_CPU, offset, bytes);
+		err = npu_buffer_sync(buf, NPU_SYNC_FOR_CPU, offset, bytes);
 	if (!err)
-		memcpy(data, cpu + offset, bytes);
+		memcpy(data, cpu, bytes);
 	return err;
 }
 

@@ -12,6 +12,23 @@
 
 #define NO_ACT 0xffu
 
+/* Which storages not only operations read and write. */
+static void mark_plain(struct npu_graph *g)
+{
+	for (struct storage *st = g->storages; st; st = st->next)
+		st->plain = false;
+	for (uint32_t k = 0; k < g->nnodes; k++) {
+		struct node *n = g->nodes[k];
+
+		for (unsigned int i = 0; i < GRAPH_AUX; i++)
+			if (n->aux[i])
+				n->aux[i]->st->plain = true;
+		for (unsigned int i = 0; i < PACKET_OPERANDS && n->kind != NODE_OP; i++)
+			if (n->opnd[i])
+				n->opnd[i]->st->plain = true;
+	}
+}
+
 /* ---- Quantised activations ------------------------------------------------------------- */
 
 static bool makes_activations(const struct node *n)
@@ -54,7 +71,7 @@ static void judge_use(struct node *n, unsigned int i, bool write)
 	struct storage *st = n->opnd[i]->st;
 	uint8_t act;
 
-	if (st->kind != STORAGE_ARENA || !is_whole(n->opnd[i])) {
+	if (st->kind != STORAGE_ARENA || st->plain || !is_whole(n->opnd[i])) {
 		st->act = NO_ACT;
 	} else if (write) {
 		if (st->writer || i || !makes_activations(n))
@@ -106,16 +123,7 @@ void graph_narrow(struct npu_graph *g)
 {
 	if (!(g->dev->info.features & NPU_FEAT_ACTIVATIONS))
 		return;
-	for (uint32_t k = 0; k < g->nnodes; k++) {
-		struct node *n = g->nodes[k];
-
-		for (unsigned int i = 0; i < GRAPH_AUX; i++)
-			if (n->aux[i])
-				n->aux[i]->st->act = NO_ACT;
-		for (unsigned int i = 0; i < PACKET_OPERANDS && n->kind != NODE_OP; i++)
-			if (n->opnd[i])
-				n->opnd[i]->st->act = NO_ACT;
-	}
+	mark_plain(g);
 	each_operand(g, judge_use);
 	each_operand(g, judge_shape);
 	each_operand(g, convert);
@@ -200,20 +208,9 @@ static uint8_t hint_of(const struct node *n, unsigned int i)
 
 void graph_hints(struct npu_graph *g)
 {
-	for (struct storage *st = g->storages; st; st = st->next) {
+	mark_plain(g);
+	for (struct storage *st = g->storages; st; st = st->next)
 		st->uses = NULL;
-		st->plain = false;
-	}
-	for (uint32_t k = 0; k < g->nnodes; k++) {
-		struct node *n = g->nodes[k];
-
-		for (unsigned int i = 0; i < GRAPH_AUX; i++)
-			if (n->aux[i])
-				n->aux[i]->st->plain = true;
-		for (unsigned int i = 0; i < PACKET_OPERANDS && n->kind != NODE_OP; i++)
-			if (n->opnd[i])
-				n->opnd[i]->st->plain = true;
-	}
 	for (uint32_t k = g->nnodes; k-- > 0;) {
 		struct node *n = g->nodes[k];
 
