@@ -380,6 +380,8 @@ static void opens_split_sets(void **state)
 	write_part(dir, 1, 2, 1, 2, "b");
 	assert_int_equal(npu_gguf_open(path, &g, err, sizeof(err)), 0);
 	assert_int_equal(npu_gguf_parts(g), 2);
+	assert_string_equal(npu_gguf_value_type_name(NPU_GGUF_STRING), "string");
+	assert_null(npu_gguf_value_type_name((enum npu_gguf_type)99));
 	assert_int_equal(npu_gguf_tensor_count(g), 2);
 	assert_int_equal(npu_gguf_find_tensor(g, "b")->part, 1);
 	assert_true(((const float *)npu_gguf_find_tensor(g, "b")->data)[0] == 1);

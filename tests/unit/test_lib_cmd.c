@@ -32,6 +32,8 @@ static void emit_all(struct npu_stream *st, uint64_t va)
 {
 	struct npu_cmd_matmul mm = { .flags = NPU_MATMUL_BIAS, .bias = va, .dst = F32(4096, 16, 4), .x = F32(0, 32, 4),
 				     .w = F32(8192, 32, 16) };
+	struct npu_cmd_matmul_glu mg = { .kind = NPU_GLU_SWIGLU, .dst = F32(4096, 16, 4), .x = F32(0, 32, 4),
+					 .gate = F32(8192, 32, 16), .up = F32(12288, 32, 16) };
 	struct npu_cmd_attention at = { .flags = NPU_ATTN_CAUSAL, .pos = 4, .scale = 1, .dst = F32(4096, 16, 2),
 					.q = F32(0, 16, 2), .k = F32(8192, 16, 8), .v = F32(12288, 16, 8) };
 	struct npu_cmd_norm rms = { .eps = 1e-5f, .dst = F32(4096, 16, 4), .src = F32(0, 16, 4) };
@@ -53,6 +55,8 @@ static void emit_all(struct npu_stream *st, uint64_t va)
 	struct npu_cmd_rows sc = { .dst = F32(4096, 16, 4), .table = F32(8192, 16, 8), .index = I32(16384, 4, 1) };
 
 	npu_emit_matmul(st, NULL, &mm);
+	npu_emit_barrier(st);
+	npu_emit_matmul_glu(st, NULL, &mg);
 	npu_emit_barrier(st);
 	npu_emit_attention(st, NULL, &at);
 	npu_emit_barrier(st);
@@ -81,7 +85,7 @@ static void emit_all(struct npu_stream *st, uint64_t va)
 static void test_all(void **state)
 {
 	static const char *const names[] = {
-		"MATMUL bias=", "ATTENTION causal", "RMS_NORM", "LAYER_NORM", "ROPE ndims=16", "SOFTMAX", "GLU swiglu",
+		"MATMUL bias=", "MATMUL_GLU swiglu", "ATTENTION causal", "RMS_NORM", "LAYER_NORM", "ROPE ndims=16", "SOFTMAX", "GLU swiglu",
 		"BINARY add", "UNARY exp", "REDUCE sum", "ARGMAX", "TOPK k=3", "COPY dst=q8_0[32,4,1,1]", "FILL 2", "GATHER",
 		"SCATTER", "TIMESTAMP", "PROGRESS 0x4d irq", "NOP", "END",
 	};
@@ -110,6 +114,28 @@ static void test_all(void **state)
 	if (found != sizeof(names) / sizeof(names[0]))
 		fail_msg("\"%s\" is missing in the text", names[found]);
 	npu_buffer_unref(buf);
+	npu_stream_destroy(st);
+}
+
+/* Semaphores are for user-mode queues: a kernel-mode queue faults, and a device without the others refuses the command. */
+static void test_semaphores(void **state)
+{
+	struct lib_state *s = *state;
+	struct npu_stream *st = stream_new(s);
+	uint64_t va = 1ull << 30;
+
+	if (npu_emit_sem_signal(st, NULL, va, 1) < 0) {
+		assert_non_null(strstr(npu_stream_error(st), "no user-mode queues"));
+		npu_stream_destroy(st);
+		return;
+	}
+	assert_int_equal(npu_emit_sem_wait(st, NULL, va + 4, 1), -EINVAL);
+	assert_non_null(strstr(npu_stream_error(st), "aligned"));
+	npu_stream_reset(st);
+	assert_int_equal(npu_emit_sem_wait(st, NULL, va, 1), 0);
+	npu_emit_end(st, NULL);
+	assert_int_equal(lib_run(s, st, NULL, 0), -EFAULT);
+	lib_assert_text(s->dev, "not allowed in this queue");
 	npu_stream_destroy(st);
 }
 
@@ -255,6 +281,9 @@ static void test_types(void **state)
 	assert_int_equal(npu_type_parse("Q4_K"), NPU_TYPE_Q4_K);
 	assert_int_equal(npu_type_parse("q9"), -EINVAL);
 	assert_int_equal(npu_type_parse(NULL), -EINVAL);
+	assert_int_equal(npu_type_block(NPU_TYPE_Q8_0), 32);
+	assert_int_equal(npu_type_block(NPU_TYPE_F32), 1);
+	assert_int_equal(npu_type_block(99), 0);
 	assert_int_equal(npu_type_row_bytes(NPU_TYPE_Q8_0, 64), 68);
 	assert_int_equal(npu_type_row_bytes(NPU_TYPE_Q8_0, 33), 0);
 	assert_int_equal(npu_type_row_bytes(NPU_TYPE_I64, UINT64_MAX / 2), 0);
@@ -289,7 +318,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, lib_setup, lib_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_all), T(test_control), T(test_errors), cmocka_unit_test(test_disassemble), cmocka_unit_test(test_types),
+		T(test_all), T(test_semaphores), T(test_control), T(test_errors), cmocka_unit_test(test_disassemble), cmocka_unit_test(test_types),
 	};
 
 	return cmocka_run_group_tests_name("lib_cmd", tests, NULL, NULL);

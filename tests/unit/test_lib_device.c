@@ -57,6 +57,7 @@ static void test_open(void **state)
 	npu_device_close(NULL);
 	assert_string_equal(npu_strerror(-ENOMEM), "out of memory");
 	assert_string_equal(npu_strerror(-12345), "unknown error");
+	assert_int_equal(npu_version(), NPU_VERSION_MAJOR << 16 | NPU_VERSION_MINOR << 8 | NPU_VERSION_PATCH);
 }
 
 static void test_info(void **state)
@@ -67,6 +68,7 @@ static void test_info(void **state)
 	uint32_t impl;
 
 	assert_true(s->info.hw_queues >= 4 && s->info.slots >= 8);
+	assert_memory_equal(npu_device_name(s->dev), lib_device(), 4);
 	assert_true(npu_device_has_op(s->dev, NPU_OP_MATMUL));
 	assert_false(npu_device_has_op(s->dev, NPU_CMD_NOP));
 	assert_false(npu_device_has_op(s->dev, 0x7fffffff));
@@ -518,6 +520,8 @@ static void test_fault(void **state)
 	assert_int_equal(st.state, NPU_QUEUE_FAULT);
 	assert_int_equal(st.fault_addr, hole);
 	assert_string_equal(npu_queue_state_name(st.state), "fault");
+	assert_string_equal(npu_fault_name(st.fault), "address not mapped");
+	assert_string_equal(npu_fault_name(0), "none");
 	p.value = 2;
 	assert_int_equal(npu_queue_submit(bad, &job, 1), -EIO);
 	npu_queue_unref(bad);
@@ -642,6 +646,51 @@ static void test_threads(void **state)
 	store_job_free(&j);
 }
 
+/* A reference keeps an object, and what it stands on, after the first one is gone. */
+static void test_references(void **state)
+{
+	struct lib_state *s = *state;
+	struct store_job j = store_job(s);
+	struct npu_device *dev = npu_device_ref(s->dev);
+	struct npu_queue *queue;
+	struct npu_buffer *out;
+	struct npu_fence *f;
+	struct npu_vm *vm;
+	uint64_t regs[3], value;
+	struct npu_job job = make_job(&j, regs, 123, 4, 0);
+	struct npu_point p;
+
+	assert_ptr_equal(npu_vm_device(s->vm), s->dev);
+	assert_ptr_equal(npu_buffer_vm(j.out), s->vm);
+	assert_ptr_equal(npu_queue_vm(s->queue), s->vm);
+	assert_ok(s->dev, npu_vm_check(s->vm));
+	assert_ok(s->dev, npu_fence_create(s->dev, &f));
+	npu_fence_ref(f);
+	npu_fence_unref(f);
+	p = (struct npu_point){ f, 1 };
+	job.signals = &p;
+	job.nsignals = 1;
+
+	out = npu_buffer_ref(j.out);
+	npu_buffer_unref(j.out);
+	queue = npu_queue_ref(s->queue);
+	npu_queue_unref(s->queue);
+	vm = npu_vm_ref(s->vm);
+	npu_vm_unref(s->vm);
+	npu_device_close(s->dev);
+	assert_ok(dev, npu_queue_submit(queue, &job, 1));
+	assert_ok(dev, npu_fence_wait(f, 1, LIB_HANG_NS));
+	assert_ok(dev, npu_buffer_download(out, 4 * 8, &value, 8));
+	assert_int_equal(value, 123);
+	npu_fence_unref(f);
+	j.out = out;
+	store_job_free(&j);
+	/* What the tear-down drops are the second ones. */
+	s->dev = dev;
+	s->queue = queue;
+	s->vm = vm;
+}
+
 /*
  * End of a forked child. By exec, as most children end: what it holds a copy of is the parent's, and no leak that
  * valgrind should look for at an exit.
@@ -708,7 +757,7 @@ int main(void)
 		cmocka_unit_test(test_open), T(test_info), T(test_buffers), T(test_share), T(test_jobs),
 		T(test_submit_errors), T(test_fences), T(test_fence_fd), T(test_many_queues), T(test_multiplex),
 		T(test_priorities), T(test_fault),
-		T(test_budget), T(test_readonly), T(test_threads), T(test_fork),
+		T(test_budget), T(test_readonly), T(test_threads), T(test_references), T(test_fork),
 	};
 
 	return cmocka_run_group_tests_name("lib_device", tests, NULL, NULL);

@@ -9,7 +9,6 @@
 
 #include "lib_common.h"
 
-
 static struct npu_graph *graph_new(struct lib_state *s)
 {
 	struct npu_graph *g;
@@ -114,6 +113,104 @@ static void test_rows(void **state)
 	assert_int_equal(npu_program_run(p, s->queue, &arg, 0, LIB_HANG_NS), -EINVAL);
 	npu_program_unref(p);
 	npu_buffer_unref(wb);
+}
+
+/* ---- Operations along rows ------------------------------------------------------------------ */
+
+#define RC 16u	/* columns */
+#define RM 4u
+
+/* A state tensor of integers in a buffer of its own. */
+static struct npu_gtensor *int_state(struct npu_graph *g, struct npu_buffer *buf, enum npu_type type, uint32_t n)
+{
+	struct npu_bound b = { .name = "ints", .type = type, .shape = npu_shape4(n, 1, 1, 1), .buffer = buf };
+
+	return npu_graph_state(g, &b);
+}
+
+/* Each result beside what plain C makes of the same rows. */
+static void test_row_operations(void **state)
+{
+	static const int32_t places[RM] = { 2, -1, 0, 3 };
+	struct lib_state *s = *state;
+	struct npu_bound tb = { .name = "table", .type = NPU_TYPE_F32, .shape = npu_shape4(RC, RM, 1, 1) };
+	struct npu_gtensor *x, *table, *top, *index;
+	struct npu_graph *g = graph_new(s);
+	struct npu_buffer *ib, *tib;
+	struct npu_timestamp ts;
+	struct npu_program *p;
+	struct npu_io in;
+	const float *norm, *sum, *best, *row;
+	const int32_t *which;
+	float filled[RC * RM], *v;
+	uint64_t pick = 2;
+	uint32_t seed = 11;
+
+	assert_ok(s->dev, npu_buffer_create(s->vm, 4096, NPU_BUFFER_CACHED, &tb.buffer));
+	assert_ok(s->dev, npu_buffer_create(s->vm, sizeof(places), 0, &ib));
+	assert_ok(s->dev, npu_buffer_create(s->vm, sizeof(ts), NPU_BUFFER_CACHED, &tib));
+	assert_ok(s->dev, npu_buffer_upload(ib, 0, places, sizeof(places)));
+	x = npu_graph_input(g, "x", NPU_TYPE_F32, npu_shape4(RC, RM, 1, 1));
+	assert_int_equal(npu_gtensor_type(x), NPU_TYPE_F32);
+	assert_int_equal(npu_gtensor_shape(x).ne[1], RM);
+	npu_graph_output(g, "norm", npu_graph_layer_norm(g, x, NULL, NULL, 0, NPU_TYPE_F32));
+	npu_graph_output(g, "sum", npu_graph_reduce(g, NPU_REDUCE_SUM, x));
+	top = npu_graph_topk(g, x, 3, &index);
+	assert_int_equal(npu_gtensor_shape(top).ne[0], 3);
+	assert_int_equal(npu_gtensor_type(index), NPU_TYPE_I32);
+	npu_graph_output(g, "top", top);
+	npu_graph_output(g, "index", index);
+	npu_graph_output(g, "row", npu_graph_row(g, x, npu_scaled(npu_graph_arg(g, "pick", RM - 1), 1)));
+	table = npu_graph_state(g, &tb);
+	npu_graph_fill(g, table, 5);
+	npu_graph_scatter(g, table, int_state(g, ib, NPU_TYPE_I32, RM), x);
+	assert_int_equal(npu_graph_timestamp(g, int_state(g, tib, NPU_TYPE_I64, 4)), 0);
+	p = compile(s, g);
+	npu_graph_destroy(g);
+
+	in = io_of(s, p, "x");
+	v = in.data;
+	for (unsigned int i = 0; i < RC * RM; i++)
+		v[i] = lib_random(&seed);
+	assert_ok(s->dev, npu_program_run(p, s->queue, &pick, 1, LIB_HANG_NS));
+	norm = io_of(s, p, "norm").data;
+	sum = io_of(s, p, "sum").data;
+	best = io_of(s, p, "top").data;
+	which = io_of(s, p, "index").data;
+	row = io_of(s, p, "row").data;
+	assert_ok(s->dev, npu_buffer_download(tb.buffer, 0, filled, sizeof(filled)));
+	for (unsigned int m = 0; m < RM; m++, v += RC) {
+		double mean = 0, var = 0;
+
+		for (unsigned int i = 0; i < RC; i++)
+			mean += v[i] / (double)RC;
+		for (unsigned int i = 0; i < RC; i++)
+			var += (v[i] - mean) * (v[i] - mean) / RC;
+		assert_true(fabs(sum[m] - mean * RC) < 1e-5);
+		for (unsigned int i = 0; i < RC; i++)
+			assert_true(fabs(norm[m * RC + i] - (v[i] - mean) / sqrt(var)) < 1e-4);
+		for (unsigned int i = 0; i < RC; i++) {
+			unsigned int above = 0;
+
+			for (unsigned int k = 0; k < RC; k++)
+				above += v[k] > v[i];
+			if (above < 3) {
+				assert_true(best[m * 3 + above] == v[i]);
+				assert_int_equal(which[m * 3 + above], i);
+			}
+		}
+		if (places[m] >= 0)
+			assert_memory_equal(filled + (uint32_t)places[m] * RC, v, RC * 4);
+	}
+	assert_memory_equal(row, (float *)in.data + pick * RC, RC * 4);
+	for (unsigned int i = 0; i < RC; i++)	/* to which no row was scattered */
+		assert_true(filled[RC + i] == 5);
+	assert_ok(s->dev, npu_buffer_download(tib, 0, &ts, sizeof(ts)));
+	assert_true(ts.commands > 0);
+	npu_program_unref(p);
+	npu_buffer_unref(tb.buffer);
+	npu_buffer_unref(ib);
+	npu_buffer_unref(tib);
 }
 
 /* ---- Residuals, views, several engines ---------------------------------------------------- */
@@ -530,7 +627,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, lib_setup, lib_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_rows), T(test_block), T(test_cache), T(test_loop), T(test_skip), T(test_cut), T(test_many),
+		T(test_rows), T(test_row_operations), T(test_block), T(test_cache), T(test_loop), T(test_skip), T(test_cut), T(test_many),
 		T(test_errors),
 	};
 

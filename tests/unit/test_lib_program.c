@@ -5,7 +5,6 @@
 
 #include "lib_common.h"
 
-
 struct prog {
 	struct npu_program *p;
 	struct npu_buffer *weights;
@@ -68,6 +67,64 @@ static void test_report(void **state)
 	prog_free(&r);
 }
 
+/* Two programs that never run at once share memory; a reference keeps one; its stream can be read. */
+static void test_shared_arena(void **state)
+{
+	struct lib_state *s = *state;
+	struct prog big = prog_new(s);
+	struct npu_compile_options opt = { .size = sizeof(opt), .arena = npu_program_arena(big.p) };
+	struct npu_program *small, *again;
+	struct npu_gtensor *x;
+	struct npu_graph *g;
+	struct npu_io in, out;
+	uint64_t rows = 16;
+	const void *stream;
+	uint32_t bytes, at = 0;
+	char line[512];
+
+	assert_non_null(opt.arena);
+	assert_ok(s->dev, npu_graph_create(s->dev, &g));
+	x = npu_graph_input(g, "x", NPU_TYPE_F32, npu_shape4(64, 1, 1, 1));
+	x = npu_graph_unary(g, NPU_UNARY_SCALE, x, 2, 0, NPU_TYPE_F32);
+	npu_graph_output(g, "y", npu_graph_unary(g, NPU_UNARY_SCALE, x, 1, 1, NPU_TYPE_F32));
+	assert_ok(s->dev, npu_graph_compile(g, s->vm, &opt, &small));
+	npu_graph_destroy(g);
+	assert_ptr_equal(npu_program_arena(small), opt.arena);
+	again = npu_program_ref(small);
+	npu_program_unref(small);
+
+	assert_ok(s->dev, npu_program_io(again, "x", &in));
+	assert_ok(s->dev, npu_program_io(again, "y", &out));
+	for (unsigned int i = 0; i < 64; i++)
+		((float *)in.data)[i] = (float)i;
+	assert_ok(s->dev, npu_program_run(big.p, s->queue, &rows, 1, LIB_HANG_NS));
+	assert_ok(s->dev, npu_program_run(again, s->queue, NULL, 0, LIB_HANG_NS));
+	assert_ok(s->dev, npu_program_invalidate(again));
+	for (unsigned int i = 0; i < 64; i++)
+		assert_true(((float *)out.data)[i] == 2 * (float)i + 1);
+
+	stream = npu_program_stream(again, &bytes);
+	while (at < bytes) {
+		int len = npu_disassemble(stream, bytes, at, line, sizeof(line));
+
+		assert_true(len > 0);
+		at += (uint32_t)len;
+	}
+	assert_string_equal(line, "END");
+	npu_program_unref(again);
+	/* Less than the plan needs is refused. */
+	assert_ok(s->dev, npu_buffer_create(s->vm, 64, 0, &opt.arena));
+	assert_ok(s->dev, npu_graph_create(s->dev, &g));
+	x = npu_graph_input(g, "x", NPU_TYPE_F32, npu_shape4(64, 64, 1, 1));
+	x = npu_graph_unary(g, NPU_UNARY_SCALE, x, 2, 0, NPU_TYPE_F32);
+	npu_graph_output(g, "y", npu_graph_unary(g, NPU_UNARY_SCALE, x, 1, 1, NPU_TYPE_F32));
+	assert_int_equal(npu_graph_compile(g, s->vm, &opt, &small), -ENOSPC);
+	assert_non_null(strstr(npu_graph_error(g), "arena"));
+	npu_graph_destroy(g);
+	npu_buffer_unref(opt.arena);
+	prog_free(&big);
+}
+
 static void test_wrong_arguments(void **state)
 {
 	struct lib_state *s = *state;
@@ -123,7 +180,7 @@ static void test_fault_name(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, lib_setup, lib_teardown)
-	const struct CMUnitTest tests[] = { T(test_report), T(test_wrong_arguments), T(test_fault_name) };
+	const struct CMUnitTest tests[] = { T(test_report), T(test_shared_arena), T(test_wrong_arguments), T(test_fault_name) };
 
 	return cmocka_run_group_tests_name("lib_program", tests, NULL, NULL);
 }

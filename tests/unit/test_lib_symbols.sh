@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # The library exports what its headers declare, no more and no less, and nothing
-# that a release had is gone. Arguments: LIBRARY HEADER-FOLDER LIST.
+# that a release had is gone; a unit test beside this file calls each. Arguments: LIBRARY HEADER-FOLDER LIST.
 
 set -eu
 
@@ -31,6 +31,10 @@ LC_ALL=C comm -23 "$tmp/released" "$tmp/exported" >"$tmp/gone"
 [ ! -s "$tmp/extra" ] || fail "exported, but in no header:" "$tmp/extra"
 [ ! -s "$tmp/gone" ] || fail "in $list, but gone (an ABI break):" "$tmp/gone"
 [ ! -s "$tmp/unversioned" ] || fail "exported without a version:" "$tmp/unversioned"
+
+cat "${list%/*}"/test_*.c "${list%/*}"/lib_common.c | grep -oE 'npu_[a-z0-9_]+' | LC_ALL=C sort -u >"$tmp/words"
+LC_ALL=C comm -23 "$tmp/exported" "$tmp/words" >"$tmp/untested"
+[ ! -s "$tmp/untested" ] || fail "exported, but in no unit test:" "$tmp/untested"
 
 # Only these libraries are needed.
 for need in $(readelf -d "$lib" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do

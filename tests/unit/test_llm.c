@@ -817,6 +817,8 @@ static void stop_strings(void **state)
 	p.nstop = 1;
 	ok(llm, npu_llm_generate(llm, tokens, n, &p, &st));
 	assert_int_equal(st.finish, NPU_LLM_FINISH_STOP);
+	assert_string_equal(npu_llm_finish_name(st.finish), "stop");
+	assert_non_null(npu_gguf_find(npu_llm_gguf(llm), "tokenizer.ggml.model"));
 	assert_int_equal(cut.len, strstr(whole.s, mark) - whole.s);
 	assert_memory_equal(cut.s, whole.s, cut.len);
 	/* A stop string that never comes holds nothing back for good. */

@@ -120,6 +120,8 @@ static void spm_merges_by_score(void **state)
 
 	(void)state;
 	make_ab(&v);
+	assert_int_equal(npu_tokenizer_vocab_size(v.t), 259 + 7);
+	assert_true(npu_tokenizer_adds_bos(v.t));
 	EXPECT(&v, "ab", 0, T_SP, T_AB);	/* ab (-1) before _a (-2) */
 	EXPECT(&v, "aab", 0, T_SPA, T_AB);
 	EXPECT(&v, "abab", 0, T_SP, T_AB, T_AB);
