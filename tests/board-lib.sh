@@ -54,7 +54,7 @@ dump_is_shown()
 	grep -q "^-> .*$address" /tmp/dump.text || { echo "the marked command does not have the address $address"; return 1; }
 }
 
-for t in /opt/npu/tests/unit/test_lib_* /opt/npu/tests/unit/test_llm; do
+for t in /opt/npu/tests/unit/test_lib_* /opt/npu/tests/unit/test_llm*; do
 	[ -x "$t" ] || continue
 	name=${t##*/}
 	code=0

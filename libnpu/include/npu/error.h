@@ -55,8 +55,8 @@ typedef void (*npu_log_fn)(void *data, enum npu_log_level level, const char *tex
 
 /*
  * Memory of the library: as realloc(); @size 0 frees and returns NULL. Called
- * from any thread. Memory of buffers and of the software device's arithmetic does
- * not come from here.
+ * from any thread. Memory of buffers, of the software device's arithmetic, and of model
+ * files, tokenizers and language models themselves does not come from here.
  */
 typedef void *(*npu_realloc_fn)(void *data, void *ptr, size_t size);
 

@@ -71,8 +71,11 @@ static void put(struct writer *w, const char *text, size_t len, unsigned int fla
 		return;
 	}
 	w->tokens = tokens;
-	npu_tokenizer_encode(w->llm->tok, text, len, flags, tokens + w->n, (size_t)n);
-	w->n += (size_t)n;
+	n = npu_tokenizer_encode(w->llm->tok, text, len, flags, tokens + w->n, (size_t)n);
+	if (n < 0)
+		w->error = (int)n;
+	else
+		w->n += (size_t)n;
 }
 
 static void put_token(struct writer *w, enum npu_token_role role)
