@@ -111,7 +111,7 @@ struct leaf {
 	uint16_t valid, writable, viewed;	/* entries with these bits */
 	uint16_t view_runs;			/* runs of pages mapped in the view */
 	uint16_t view_maps;			/* host mappings: runs, and the holes between them */
-	bool contiguous;			/* full, host pointers ascend by pages */
+	uint8_t *base;				/* host[0] when full and host pointers ascend by pages; or NULL */
 	uint64_t pte[LEAF_PAGES];
 	uint8_t *host[LEAF_PAGES];		/* NULL: no memory there */
 };

@@ -15,9 +15,12 @@
 
 /* ---- Leaves: the cached translations, hashed by 2 MiB ----------------------- */
 
+/* Eight neighbours share a cache line of the table: large operands are looked up in a row. */
 static uint32_t hash(uint64_t va, uint32_t room)
 {
-	return (uint32_t)((va >> LEAF_SHIFT) * 0x9e3779b97f4a7c15ull >> 40) & (room - 1);
+	uint64_t leaf = va >> LEAF_SHIFT, line = (leaf >> 3) * 0x9e3779b97f4a7c15ull >> 40;
+
+	return (uint32_t)(line << 3 | (leaf & 7)) & (room - 1);
 }
 
 static struct leaf **find(struct leaf **leaves, uint32_t room, uint64_t va)
@@ -156,13 +159,13 @@ static void set_entry(struct leaf *l, unsigned int i, uint64_t bus, bool write, 
 
 static void leaf_summary(struct leaf *l)
 {
-	l->contiguous = false;
+	l->base = NULL;
 	if (l->valid != LEAF_PAGES || !l->host[0])
 		return;
 	for (unsigned int i = 0; i < LEAF_PAGES; i++)
 		if (l->host[i] != l->host[0] + i * PAGE_SIZE || (l->pte[i] & TLB_HOST_RO))
 			return;
-	l->contiguous = true;
+	l->base = l->host[0];
 }
 
 /* Translates page @page of @l into the TLB; the rest of a block comes with it. */
@@ -288,7 +291,7 @@ static void drop_pages(struct npu_model *m, struct slot *s, struct leaf *l, unsi
 		l->pte[i] = 0;
 		l->host[i] = NULL;
 	}
-	l->contiguous = false;
+	l->base = NULL;
 }
 
 void mmu_drop_all(struct npu_model *m, struct slot *s)

@@ -410,9 +410,9 @@ static int translate(struct npu_model *m, struct slot *s, uint64_t va, uint64_t 
 		uint64_t step = PAGE_SIZE - (at & (PAGE_SIZE - 1));
 		uint8_t *p;
 
-		if (l && l->contiguous && (!write || l->writable == LEAF_PAGES)) {
+		if (l && l->base && (!write || l->writable == LEAF_PAGES)) {
 			step = LEAF_SIZE - (at & (LEAF_SIZE - 1));
-			p = l->host[0] + (at & (LEAF_SIZE - 1));
+			p = l->base + (at & (LEAF_SIZE - 1));
 		} else {
 			p = mmu_page(m, s, at, write, x);
 			if (!p)
