@@ -25,6 +25,7 @@
 #include "npu_regs.h"
 
 #define NPU_MAX_WINDOWS 8
+#define NPU_HUGE_PAGE   (2u << 20)
 /*
  * A pulse of the interrupt line lasts until the guest looks at the NPU, which is
  * when a CPU has seen it however busy the host is, and at most this long.
@@ -136,6 +137,24 @@ static void npu_update_irq(void *opaque)
     qemu_set_irq(s->irq, level && !s->in_reset);
 }
 
+/*
+ * Guest memory once more, where the host can give it huge pages: QEMU's own
+ * mapping is aligned to small ones. NULL: it stays with that one.
+ */
+static void *npu_alias(int fd, uint64_t offset, uint64_t size)
+{
+    uint8_t *p = mmap(NULL, size + NPU_HUGE_PAGE, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    p += (offset - (uintptr_t)p) & (NPU_HUGE_PAGE - 1);
+    p = mmap(p, size, PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, offset);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 static bool npu_add_window(Int128 start, Int128 len, const MemoryRegion *cmr,
                            hwaddr offset, void *opaque)
 {
@@ -154,9 +173,12 @@ static bool npu_add_window(Int128 start, Int128 len, const MemoryRegion *cmr,
     }
     w->bus = int128_get64(start);
     w->size = int128_get64(len);
-    w->host = (char *)memory_region_get_ram_ptr(mr) + offset;
     w->fd = memory_region_get_fd(mr);
     w->fd_offset = mr->ram_block->fd_offset + offset;
+    w->host = w->fd < 0 ? NULL : npu_alias(w->fd, w->fd_offset, w->size);
+    if (!w->host) {
+        w->host = (char *)memory_region_get_ram_ptr(mr) + offset;
+    }
     w->writable = true;
     s->nr_windows++;
     return false;
