@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Engines overlap: the device cycles of a layer of TinyLlama's shape, beside the work of its busiest engine alone.
+ * Engines overlap: the device cycles of a layer of TinyLlama's shape, beside the work of its busiest engine alone;
+ * and its intermediate results take hardly more memory than those alive at once.
  * In modelled device time, so deterministic.
  */
 #include <stdio.h>
@@ -138,8 +139,13 @@ static void run_layers(struct lib_state *s, uint32_t m, unsigned int layers, str
 	struct layer l = { .vm = s->vm, .m = m };
 	struct npu_program *p = build(s, &l, layers);
 	uint64_t args[2] = { CTX - m, m };
+	struct npu_program_info info;
 	struct npu_counters c0;
 
+	assert_ok(s->dev, npu_program_info(p, &info, sizeof(info)));
+	print_message("# M=%u, layers %u: arena %llu bytes, lower bound %llu\n", m, layers,
+		      (unsigned long long)info.arena_bytes, (unsigned long long)info.arena_lower_bound);
+	assert_true(info.arena_bytes * 10 <= info.arena_lower_bound * 11);
 	assert_ok(s->dev, npu_device_counters(s->dev, &c0, sizeof(c0)));
 	assert_ok(s->dev, npu_program_run(p, s->queue, args, 2, LIB_HANG_NS));
 	assert_ok(s->dev, npu_device_counters(s->dev, c, sizeof(*c)));
