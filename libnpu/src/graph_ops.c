@@ -138,7 +138,19 @@ static void op_label(const struct op *o, char *buf, size_t size)
 	snprintf(buf, size, "%s%s%s", o->name, weight ? " " : "", weight ? weight : "");
 }
 
-/* Extents that agree at their largest must come from the same scalar. */
+static bool other_extent(const struct op *o, const char *label, unsigned int i, int d, unsigned int like)
+{
+	const struct packet_info *info = packet_info(o->opcode);
+
+	graph_fail(o->g, -EINVAL, "%s: %s: the run-time extent of dimension %d is not that of %s", label,
+		   info->operand[i].name, d, info->operand[like].name);
+	return false;
+}
+
+/*
+ * Extents that agree at their largest must come from the same scalar. On a group axis operands 2
+ * and 3 may have one group for all, but both or neither.
+ */
 static bool check_dynamic(const struct op *o, const char *label)
 {
 	const struct packet_info *info = packet_info(o->opcode);
@@ -154,6 +166,8 @@ static bool check_dynamic(const struct op *o, const char *label)
 
 			if (d < 0 || !o->opnd[i])
 				continue;
+			if (i == 3 && (axes[a].flags & AXIS_GROUP) && o->opnd[2]->dyn[axes[a].dim[2]] != o->opnd[3]->dyn[d])
+				return other_extent(o, label, 3, d, 2);
 			if (i && (axes[a].flags & (AXIS_BROADCAST | AXIS_GROUP)) && o->opnd[i]->ne[d] == 1 &&
 			    !o->opnd[i]->dyn[d])
 				continue;
@@ -161,9 +175,7 @@ static bool check_dynamic(const struct op *o, const char *label)
 				scalar = o->opnd[i]->dyn[d];
 				first = i;
 			} else if (scalar != o->opnd[i]->dyn[d]) {
-				graph_fail(o->g, -EINVAL, "%s: %s: the run-time extent of dimension %d is not that of %s", label,
-					   info->operand[i].name, d, info->operand[first].name);
-				return false;
+				return other_extent(o, label, i, d, first);
 			}
 		}
 	}

@@ -35,6 +35,9 @@ static const struct op_axis binary_axes[] = {
 	{ { 0, 0, 0, -1 }, S | AXIS_BROADCAST | AXIS_BLOCK }, { { 1, 1, 1, -1 }, S | AXIS_BROADCAST },
 	{ { 2, 2, 2, -1 }, S | AXIS_BROADCAST }, { { 3, 3, 3, -1 }, S | AXIS_BROADCAST },
 };
+static const struct op_axis glu_axes[] = {
+	{ { 0, 0, 0, -1 }, S | AXIS_BLOCK }, { { 1, 1, 1, -1 }, S }, { { 2, 2, 2, -1 }, S }, { { 3, 3, 3, -1 }, S },
+};
 static const struct op_axis map_axes[] = { MAP2 };
 static const struct op_axis reduce_axes[] = {
 	{ { 1, 1, -1, -1 }, S }, { { 2, 2, -1, -1 }, S }, { { 3, 3, -1, -1 }, S }, { { -1, 0, -1, -1 }, 0 },
@@ -66,6 +69,7 @@ const struct op_axis *op_axes(unsigned int opcode, unsigned int *count)
 	case NPU_OP_SOFTMAX:
 		return AXES(softmax_axes);
 	case NPU_OP_GLU:
+		return AXES(glu_axes);
 	case NPU_OP_BINARY:
 		return AXES(binary_axes);
 	case NPU_OP_UNARY:

@@ -557,6 +557,8 @@ static void test_errors(void **state)
 	struct lib_state *s = *state;
 	static float w[64 * 64];
 	struct npu_buffer *wb = random_buffer(s, w, 64 * 64, 1);
+	struct npu_attention att = { .pos = npu_const(0), .scale = 1, .type = NPU_TYPE_F32 };
+	struct npu_shape heads = npu_shape4(64, 1, 2, 1), groups = npu_shape4(64, 4, 1, 1);
 	struct npu_gtensor *x, *y;
 	struct npu_program *p;
 	struct npu_graph *g;
@@ -576,6 +578,21 @@ static void test_errors(void **state)
 	y = npu_graph_input(g, "y", NPU_TYPE_F32, npu_shape4(64, 4, 1, 1));
 	assert_null(npu_graph_binary(g, NPU_BINARY_ADD, x, y, NPU_TYPE_F32));
 	expect_error(g, -EINVAL, "run-time extent");
+
+	/* One row is no broadcast where there is none, and no group of its own beside another. */
+	g = graph_new(s);
+	rows = npu_graph_arg(g, "rows", 1);
+	x = npu_graph_input(g, "x", NPU_TYPE_F32, npu_shape_rows(64, rows, 1));
+	y = npu_graph_input(g, "y", NPU_TYPE_F32, npu_shape4(64, 1, 1, 1));
+	assert_null(npu_graph_glu(g, NPU_GLU_GEGLU, x, y, NPU_TYPE_F32));
+	expect_error(g, -EINVAL, "GLU: b: the run-time extent of dimension 1 is not that of dst");
+	g = graph_new(s);
+	heads.dyn[1] = groups.dyn[2] = npu_graph_arg(g, "heads", 1);
+	att.q = npu_graph_input(g, "q", NPU_TYPE_F32, heads);
+	att.k = npu_graph_input(g, "k", NPU_TYPE_F32, groups);
+	att.v = npu_graph_input(g, "v", NPU_TYPE_F32, npu_shape4(64, 4, 1, 1));
+	assert_null(npu_graph_attention(g, &att));
+	expect_error(g, -EINVAL, "ATTENTION: v: the run-time extent of dimension 2 is not that of k");
 
 	g = graph_new(s);
 	assert_null(npu_graph_copy(g, weight(g, "w", wb, 64, 64), weight(g, "w2", wb, 64, 64)));
