@@ -122,7 +122,7 @@ static bool limits_init(struct limits *l, const struct npu_llm *llm, uint32_t th
 	l->x = calloc(i.embedding, sizeof(*l->x));
 	l->dst = calloc(2 * (size_t)i.feed_forward, sizeof(*l->dst));
 	l->mm = (struct npu_matmul){
-		.dst = l->dst, .x = l->x, .w = l->mem,
+		.dst = l->dst, .x = l->x, .w.p = l->mem,
 		.dst_stride = 2ul * i.feed_forward * 4, .x_stride = i.embedding * 4ul,
 		.dst_type = NPU_TYPE_F32, .x_type = NPU_TYPE_F32,
 		.w_type = (uint8_t)type, .w_layout = NPU_LAYOUT_TILE16,
@@ -148,7 +148,7 @@ static double gemv_rate(struct limits *l)
 		return 0;
 	do {
 		for (i = 0; i < l->copies; i++) {
-			l->mm.w = l->mem + i * l->bytes;
+			l->mm.w.p = l->mem + i * l->bytes;
 			npu_matmul_run(&l->mm, l->pool, npu_path_best(), l->scratch);
 		}
 		bytes += l->copies * l->bytes;

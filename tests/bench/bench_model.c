@@ -22,15 +22,21 @@
 #include "npu_isa.h"
 #include "npu_model.h"
 #include "npu_regs.h"
+#include "peaks.h"
 
 #define RAM_BASE	0x80000000ull
-#define RAM_SIZE	(128ull << 20)
+#define RAM_SIZE	(192ull << 20)
 #define PAGE		4096ull
 #define VA_STREAM	0x10000ull
 #define VA_DATA		0x100000ull		/* small operands */
 #define VA_SRC		0x40000000ull		/* 8 MiB, contiguous on the bus */
 #define VA_SCATTERED	0x50000000ull		/* the same pages of another 16 MiB, every other one, backwards */
 #define BIG		(6ull << 20)
+#define VA_WEIGHTS	0x60000000ull		/* contiguous on the bus */
+#define VA_SCATTERED_WEIGHTS 0x70000000ull	/* other pages, every other one, backwards */
+#define K		4096u
+#define MAX_N		11264u			/* 48 MB of Q8_0, more than the last cache holds */
+#define WEIGHTS		((MAX_N * (K / 32) * 34 + PAGE - 1) / PAGE * PAGE)
 #define LOOPS		100000u
 
 static uint8_t *ram;
@@ -104,7 +110,7 @@ static uint64_t ring[2], comp[2], stream;
 static void setup(unsigned int threads)
 {
 	const struct npu_model_bus bus = { .window = window, .irq = irq };
-	struct npu_model_options o = { .size = sizeof(o), .threads = threads };
+	struct npu_model_options o = { .size = sizeof(o), .config = "large", .threads = threads };
 	char err[200];
 	uint64_t big, as = NPU_MMU_BASE + NPU_AS(0);
 
@@ -126,6 +132,10 @@ static void setup(unsigned int threads)
 	big = pages(2 * BIG);
 	for (uint64_t i = 0; i < BIG / PAGE; i++)
 		map_page(VA_SCATTERED + i * PAGE, big + 2 * (BIG / PAGE - 1 - i) * PAGE);
+	map_range(VA_WEIGHTS, pages(WEIGHTS), WEIGHTS);
+	big = pages(2 * WEIGHTS);
+	for (uint64_t i = 0; i < WEIGHTS / PAGE; i++)
+		map_page(VA_SCATTERED_WEIGHTS + i * PAGE, big + 2 * (WEIGHTS / PAGE - 1 - i) * PAGE);
 	npu_model_write(m, as + NPU_AS_TABLE_LO, RAM_BASE, 8);
 	npu_model_write(m, as + NPU_AS_CFG, NPU_AS_CFG_ENABLE | NPU_AS_CFG_VA_BITS(39), 4);
 	npu_model_write(m, as + NPU_AS_CMD, NPU_AS_CMD_UPDATE, 4);
@@ -264,6 +274,79 @@ static void copies(const char *what, uint64_t va)
 	       (unsigned long long)npu_model_stat(m, NPU_MODEL_STAT_GATHERS));
 }
 
+/* Whether scattered pages may be mapped side by side; without a file they have to be collected. */
+static void allow_views(bool allow)
+{
+	uint64_t as = NPU_MMU_BASE + NPU_AS(0);
+
+	hide_fd = !allow;
+	npu_model_bus_changed(m);
+	npu_model_write(m, as + NPU_AS_CMD, NPU_AS_CMD_FLUSH_ALL, 4);
+	while (npu_model_read(m, as + NPU_AS_STATUS, 4) & NPU_AS_STATUS_BUSY)
+		usleep(10);
+}
+
+#define TIMES	10u
+
+/* Bytes of weights per second of MATMUL with one row. */
+static double gemv(struct npu_cmd_matmul *p, uint64_t va, bool views)
+{
+	double t;
+
+	allow_views(views);
+	p->w.addr = va;
+	build(p, sizeof(*p), TIMES);
+	submit(1, false);
+	t = submit(1, false);
+	return TIMES * (double)p->w.nb[2] / t;
+}
+
+/* The same weights where they are contiguous, where they are mapped side by side, and collected from their pages. */
+static void gemvs(unsigned int type, unsigned int layout, const char *name, uint32_t block, uint32_t bytes, double peak)
+{
+	uint64_t row = (uint64_t)K / block * bytes;
+	uint32_t n = (uint32_t)(WEIGHTS / row) / 16 * 16;
+	struct npu_cmd_matmul p = { .cmd.opcode = NPU_OP_MATMUL, .dst = f32(VA_SRC, n), .x = f32(VA_SRC + BIG / 2, K) };
+	double direct = 0, viewed = 0, gathered = 0;
+
+	p.w = (struct npu_tensor){ .ne = { K, n, 1, 1 }, .nb = { bytes, row, row * n, row * n }, .type = (uint8_t)type,
+				   .layout = (uint8_t)layout };
+	for (unsigned int i = 0; i < 5; i++) {
+		double d = gemv(&p, VA_WEIGHTS, true), v = gemv(&p, VA_SCATTERED_WEIGHTS, true);
+		double g = gemv(&p, VA_SCATTERED_WEIGHTS, false);
+
+		direct = d > direct ? d : direct;
+		viewed = v > viewed ? v : viewed;
+		gathered = g > gathered ? g : gathered;
+	}
+	printf("GEMV %4s %-5s %2.0f MiB  contiguous %6.2f GB/s (%3.0f %%)  viewed %6.2f (%3.0f %%)  "
+	       "gathered %6.2f (%3.0f %%)\n", name, layout ? "tiles" : "rows", (double)(row * n) / (1 << 20),
+	       direct * 1e-9, 100 * direct / peak, viewed * 1e-9, 100 * viewed / peak, gathered * 1e-9,
+	       100 * gathered / peak);
+}
+
+static void scattered_gemv(unsigned int threads)
+{
+	struct npu_pool_options o = { .threads = threads };
+	struct npu_pool *pool;
+	double peak = 0;
+
+	if (npu_pool_create(&o, &pool))
+		exit(1);
+	for (unsigned int i = 0; i < 3; i++) {
+		double p = peak_read(pool, ram + RAM_SIZE / 2, RAM_SIZE / 2);
+
+		peak = p > peak ? p : peak;
+	}
+	npu_pool_destroy(pool);
+	printf("read bandwidth            %8.2f GB/s; shares below are of it\n", peak * 1e-9);
+	for (unsigned int layout = 0; layout < 2; layout++) {
+		gemvs(NPU_TYPE_Q8_0, layout, "Q8_0", 32, 34, peak);
+		gemvs(NPU_TYPE_Q4_0, layout, "Q4_0", 32, 18, peak);
+		gemvs(NPU_TYPE_F16, layout, "F16", 1, 2, peak);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int threads = argc > 1 ? (unsigned int)atoi(argv[1]) : 1;
@@ -280,11 +363,10 @@ int main(int argc, char **argv)
 	build(NULL, 0, 1);
 	printf("job, doorbell to seqno    %8.0f ns\n", best(1000, false) / 1000 * 1e9);
 	copies("contiguous", VA_SRC);
-	copies("scattered", VA_SCATTERED);
-	npu_model_destroy(m);
-	hide_fd = true;
-	setup(threads);
+	copies("viewed", VA_SCATTERED);
+	allow_views(false);
 	copies("gathered", VA_SCATTERED);
+	scattered_gemv(threads);
 	npu_model_destroy(m);
 	return 0;
 }

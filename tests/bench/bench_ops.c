@@ -148,7 +148,7 @@ static void run_matmul(struct bench *b, void *arg)
 {
 	struct mm_bench *m = arg;
 
-	m->mm.w = b->weights + m->next * m->bytes;
+	m->mm.w.p = b->weights + m->next * m->bytes;
 	m->next = (m->next + 1) % m->copies;
 	npu_matmul_run(&m->mm, b->pool, b->path, b->scratch);
 }
@@ -222,7 +222,7 @@ static void attention(struct bench *b, unsigned int type, uint32_t m, uint32_t h
 {
 	size_t head = npu_row_bytes(type, d), row = groups * head, pairs;
 	struct npu_attn at = {
-		.dst = b->dst, .q = b->x, .k = b->weights, .v = b->weights + STREAM_BYTES / 2,
+		.dst = b->dst, .q = b->x, .k.p = b->weights, .v.p = b->weights + STREAM_BYTES / 2,
 		.dst_row = heads * d * 4ul, .dst_head = d * 4ul, .q_row = heads * d * 4ul, .q_head = d * 4ul,
 		.k_pos = row, .k_group = head, .v_pos = row, .v_group = head, .dst_type = NPU_TYPE_F32,
 		.q_type = NPU_TYPE_F32, .kv_type = (uint8_t)type, .causal = true, .m = m, .heads = heads,

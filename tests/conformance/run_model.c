@@ -54,6 +54,14 @@ static void *map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int
 	return t->ci->bufs[buf].data + at;
 }
 
+/* In one piece. */
+static int map_pieces(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand,
+		      struct npu_pieces *out)
+{
+	*out = (struct npu_pieces){ .p = map(env, va, len, access, operand) };
+	return out->p ? 0 : -EFAULT;
+}
+
 static int illegal(struct npu_op_env *env, unsigned int operand, uint64_t addr)
 {
 	struct target *t = (struct target *)env;
@@ -151,7 +159,7 @@ static bool run_case(struct target *t, size_t i, struct npu_pool *pool, struct d
 
 int main(int argc, char **argv)
 {
-	struct target t = { .env = { .map = map, .illegal = illegal, .scratch = scratch } };
+	struct target t = { .env = { .map = map, .map_pieces = map_pieces, .illegal = illegal, .scratch = scratch } };
 	struct npu_pool_options opt = { .threads = 3 };
 	struct npu_pool *pool;
 	struct digests d = { 0 };

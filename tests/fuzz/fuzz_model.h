@@ -5,6 +5,7 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +23,14 @@
 static uint8_t *ram;
 static int ram_fd;
 static struct npu_model *model;
+static bool hide_fd;
 
 static int window(void *host, uint64_t bus, struct npu_model_window *out)
 {
 	(void)host;
 	if (bus < RAM_BASE || bus >= RAM_BASE + RAM_SIZE)
 		return -EFAULT;
-	*out = (struct npu_model_window){ .bus = RAM_BASE, .size = RAM_SIZE, .host = ram, .fd = ram_fd,
+	*out = (struct npu_model_window){ .bus = RAM_BASE, .size = RAM_SIZE, .host = ram, .fd = hide_fd ? -1 : ram_fd,
 					  .writable = true };
 	return 0;
 }
@@ -68,6 +70,15 @@ static inline void fuzz_model_init(void)
 		abort();
 	}
 	unlink(path);
+}
+
+/* Whether scattered pages may be mapped side by side, or have to be gathered. */
+static inline void fuzz_views(bool allow)
+{
+	if (hide_fd != allow)
+		return;
+	hide_fd = !allow;
+	npu_model_bus_changed(model);
 }
 
 static inline void wr(uint64_t off, uint32_t v)

@@ -3,8 +3,9 @@
  * Tensor packets: npu_op_plan() and npu_op_run() over packets that are random,
  * or legal but for a few bytes. Every access goes through map(), which gives a
  * buffer of exactly the bytes asked for, so that the address sanitizer sees
- * the first byte beyond. Each packet runs on the reference and on the fastest
- * path: the bits must be equal.
+ * the first byte beyond; or, for operands that are taken in pieces, pages that lie
+ * anywhere. Each packet runs on the reference and on the fast paths: the bits must
+ * be equal.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,25 +28,28 @@ struct space {
 	struct mapping maps[MAPS];
 	unsigned int nmaps;
 	bool probe;		/* spans with holes may be mapped whole */
+	bool pages;		/* what may be in pieces is */
 	uint64_t hole, hole_len;
 	bool faulted;
 	void *scratch;
 };
 
-static void *map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand)
+static bool accessible(struct space *s, uint64_t va, uint64_t len, unsigned int access, unsigned int maps)
 {
-	struct space *s = (struct space *)env;
 	bool there = len && len <= MEMORY && va <= MEMORY - len && (va + len <= s->hole || va >= s->hole + s->hole_len);
-	struct mapping *m;
 
-	(void)operand;
 	if (s->faulted)
 		abort();	/* nothing may be accessed after a fault */
-	if (!there || s->nmaps == MAPS || ((access & NPU_OP_PROBE) && !s->probe)) {
-		s->faulted = !(access & NPU_OP_PROBE);
-		return NULL;
-	}
-	m = &s->maps[s->nmaps];
+	if (there && s->nmaps + maps <= MAPS && (!(access & NPU_OP_PROBE) || s->probe))
+		return true;
+	s->faulted = !(access & NPU_OP_PROBE);
+	return false;
+}
+
+static uint8_t *add_map(struct space *s, uint64_t va, uint64_t len, unsigned int access)
+{
+	struct mapping *m = &s->maps[s->nmaps++];
+
 	m->copy = malloc(len);
 	if (!m->copy)
 		abort();
@@ -53,8 +57,50 @@ static void *map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int
 	m->va = va;
 	m->len = len;
 	m->access = access;
-	s->nmaps++;
 	return m->copy;
+}
+
+static void *map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand)
+{
+	struct space *s = (struct space *)env;
+
+	(void)operand;
+	return accessible(s, va, len, access, 1) ? add_map(s, va, len, access) : NULL;
+}
+
+/* Tables are in use until the next packet. */
+#define OPERANDS	8u
+#define FIRST_PAGE	(NPU_PIECES_PAGES - 5)	/* so that most operands need two tables */
+
+static int map_pieces(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand,
+		      struct npu_pieces *out)
+{
+	static uint8_t *page[OPERANDS][2 * NPU_PIECES_PAGES];
+	static uint8_t *const *table[OPERANDS][2];
+	struct space *s = (struct space *)env;
+	uint64_t at = va, i = FIRST_PAGE;
+
+	if (operand >= OPERANDS)
+		abort();
+	if (!accessible(s, va, len, access, MEMORY / NPU_PIECES_PAGE + 1))
+		return -EFAULT;
+	if (!s->pages) {
+		*out = (struct npu_pieces){ .p = add_map(s, va, len, access) };
+		return 0;
+	}
+	for (; at < va + len; i++) {
+		uint64_t begin = at % NPU_PIECES_PAGE, n = NPU_PIECES_PAGE - begin;
+
+		n = n < va + len - at ? n : va + len - at;
+		page[operand][i] = add_map(s, at, n, access) - begin;
+		at += n;
+	}
+	table[operand][0] = page[operand];
+	table[operand][1] = page[operand] + NPU_PIECES_PAGES;
+	*out = (struct npu_pieces){
+		.tables = table[operand], .first = (uint64_t)FIRST_PAGE * NPU_PIECES_PAGE + va % NPU_PIECES_PAGE,
+	};
+	return 0;
 }
 
 static int illegal(struct npu_op_env *env, unsigned int operand, uint64_t addr)
@@ -392,7 +438,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.ops = 0xffff | 1ull << NPU_OP_BIT(NPU_OP_MATMUL_GLU),
 		.types_rows = ~0u, .types_tiles = ~0u,
 	};
-	static struct space s = { .env = { .map = map, .illegal = illegal, .scratch = scratch } };
+	static struct space s = { .env = { .map = map, .map_pieces = map_pieces, .illegal = illegal, .scratch = scratch } };
 	static uint8_t want[MEMORY];
 	struct input in = { data, size };
 	_Alignas(16) uint8_t packet[NPU_PACKET_MAX];
@@ -415,8 +461,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	npu_op_plan(packet, len, &limits, &plan);
 	if (plan.fault)
 		return 0;
+	s.pages = false;
 	err = run(&s, packet, NPU_PATH_SCALAR, seed);
 	memcpy(want, s.bytes, MEMORY);
+	s.pages = how & 8;
+	if (s.pages && (run(&s, packet, NPU_PATH_SCALAR, seed) != err || memcmp(want, s.bytes, MEMORY) != 0))
+		abort();
 	if (run(&s, packet, npu_path_best(), seed) != err || memcmp(want, s.bytes, MEMORY) != 0)
 		abort();
 	if (npu_path_supported(NPU_PATH_AVX2) &&

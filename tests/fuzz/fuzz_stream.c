@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Command streams. Byte 0 chooses the queue's mode and whether the job is cut
- * by suspend and resume; the rest is the stream. It must end by itself, by a
+ * Command streams. Byte 0 chooses the queue's mode, whether scattered operands are
+ * gathered, and whether the job is cut by suspend and resume; the rest is the stream. It must end by itself, by a
  * fault or by the budget; a command without an error of the host is never fatal.
  */
 #include "fuzz_model.h"
@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t state;
 
 	fuzz_model_init();
+	fuzz_views(!(size && data[0] & 2));
 	if (size < 17 || size > 32768)
 		return 0;
 	fuzz_tables();

@@ -78,8 +78,8 @@ static void make(struct fixture *f, unsigned int kv_type, uint32_t m, uint32_t h
 	fill_rows(&r, kv_type, f->k, at->k_group, d, (size_t)kv * groups);
 	fill_rows(&r, kv_type, f->v, at->v_group, dv, (size_t)kv * groups);
 	at->q = f->q;
-	at->k = f->k;
-	at->v = f->v;
+	at->k.p = f->k;
+	at->v.p = f->v;
 }
 
 static void unmake(struct fixture *f)

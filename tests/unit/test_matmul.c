@@ -95,7 +95,7 @@ static uint8_t *run(struct fixture *f, struct npu_pool *pool, enum npu_path path
 			((float *)(dst + m * mm.dst_stride))[n] = 0.5f + (float)n;
 	mm.dst = dst;
 	mm.w_layout = (uint8_t)layout;
-	mm.w = layout == NPU_LAYOUT_ROWS ? f->rows : f->tiles;
+	mm.w.p = layout == NPU_LAYOUT_ROWS ? f->rows : f->tiles;
 	npu_matmul_run(&mm, pool, path, scratch);
 	free(scratch);
 	return dst;

@@ -48,6 +48,13 @@ static void *map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int
 	return s->bytes + va;
 }
 
+static int map_pieces(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand,
+		      struct npu_pieces *out)
+{
+	*out = (struct npu_pieces){ .p = map(env, va, len, access, operand) };
+	return out->p ? 0 : -EFAULT;
+}
+
 static int illegal(struct npu_op_env *env, unsigned int operand, uint64_t addr)
 {
 	struct space *s = (struct space *)env;
@@ -76,6 +83,7 @@ static int setup(void **state)
 	if (!s)
 		return -1;
 	s->env.map = map;
+	s->env.map_pieces = map_pieces;
 	s->env.illegal = illegal;
 	s->env.scratch = scratch;
 	s->env.path = npu_path_best();

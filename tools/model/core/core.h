@@ -191,12 +191,17 @@ struct bounces {
 	uint32_t *chain;	/* heads by hash of va, plus one; NULL until there are many */
 	uint8_t *arena;		/* kept between commands */
 	size_t arena_size, arena_used;
+	size_t taken;		/* by this command, @extra included */
 	void **extra;		/* allocations beyond the arena, freed at command end */
 	unsigned int extra_count;
 };
 
 uint8_t *view_map(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
 		  struct xlate *x);
+/* The same for an operand that is used in pieces: 0, or -EFAULT and @x. */
+int view_pieces(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
+		struct npu_pieces *out, struct xlate *x);
+/* Every command that mapped something ends with it, if @b has something taken. */
 int view_end(struct npu_model *m, struct slot *s, struct bounces *b, bool write_back);
 void view_leaf_drop(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int first, unsigned int count);
 void view_fini(struct npu_model *m, struct slot *s);

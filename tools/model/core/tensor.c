@@ -22,33 +22,60 @@ static void env_fault(struct npu_model *m, uint8_t code, uint64_t addr, bool wri
 	m->env_fault->operand = (uint8_t)operand;
 }
 
-static void *env_map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand)
+/* What goes before every access: injected faults, and whether the packet has such an operand. */
+static bool may_map(struct npu_model *m, uint64_t va, uint64_t len, unsigned int access, unsigned int operand)
 {
-	struct npu_model *m = env_model(env);
-	struct slot *s = &m->slot[m->env_queue->slot];
 	bool write = access & NPU_OP_WRITE;
-	struct xlate x;
-	void *p;
 
-	if (!len)
-		return m->env_queue->packet;	/* never dereferenced */
 	if (m->env_inject) {
 		if (!(access & NPU_OP_PROBE)) {
 			env_fault(m, m->env_inject, va, write, operand);
 			m->env_inject = 0;
 		}
-		return NULL;
+		return false;
 	}
 	if (m->hazards && !packet_holds(m->env_queue->packet, va, len, write)) {
 		core_log(m, "internal: opcode 0x%02x maps operand %u where the packet has none",
 			 ((const struct npu_cmd *)m->env_queue->packet)->opcode, operand);
 		env_fault(m, NPU_FAULT_INTERNAL, va, write, operand);
-		return NULL;
+		return false;
 	}
-	p = view_map(m, s, &m->bounces, va, len, write, &x);
+	return true;
+}
+
+static void *env_map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand)
+{
+	struct npu_model *m = env_model(env);
+	struct xlate x;
+	void *p;
+
+	if (!len)
+		return m->env_queue->packet;	/* never dereferenced */
+	if (!may_map(m, va, len, access, operand))
+		return NULL;
+	p = view_map(m, &m->slot[m->env_queue->slot], &m->bounces, va, len, access & NPU_OP_WRITE, &x);
 	if (!p && !(access & NPU_OP_PROBE))
-		env_fault(m, x.code, x.addr, write, operand);
+		env_fault(m, x.code, x.addr, access & NPU_OP_WRITE, operand);
 	return p;
+}
+
+static int env_map_pieces(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand,
+			  struct npu_pieces *out)
+{
+	struct npu_model *m = env_model(env);
+	struct xlate x;
+	int err;
+
+	if (!len) {
+		*out = (struct npu_pieces){ .p = m->env_queue->packet };	/* never dereferenced */
+		return 0;
+	}
+	if (!may_map(m, va, len, access, operand))
+		return -EFAULT;
+	err = view_pieces(m, &m->slot[m->env_queue->slot], &m->bounces, va, len, access & NPU_OP_WRITE, out, &x);
+	if (err && !(access & NPU_OP_PROBE))
+		env_fault(m, x.code, x.addr, access & NPU_OP_WRITE, operand);
+	return err;
 }
 
 static int env_illegal(struct npu_op_env *env, unsigned int operand, uint64_t addr)
@@ -74,6 +101,7 @@ static void *env_scratch(struct npu_op_env *env, size_t size)
 void cp_env_init(struct npu_model *m)
 {
 	m->env.map = env_map;
+	m->env.map_pieces = env_map_pieces;
 	m->env.illegal = env_illegal;
 	m->env.scratch = env_scratch;
 }
@@ -108,7 +136,7 @@ static enum run execute(struct npu_model *m, struct queue *q, const struct npu_o
 	else if (inject_hit(m, NPU_INJECT_ECC, (int)q->index, false, &arg))
 		m->env_inject = NPU_FAULT_ECC;
 	r = npu_op_run(q->packet, &m->env);
-	if (m->bounces.count)
+	if (m->bounces.taken)
 		view_end(m, &m->slot[q->slot], &m->bounces, r == 0);
 	if (r == -ENOMEM || (r && f->code == NPU_FAULT_INTERNAL))
 		return RUN_FATAL;
@@ -163,7 +191,7 @@ static void spoil(struct npu_model *m, struct queue *q, const struct npu_tensor 
 		if (p)
 			memset(p, 0xa5, b.width);
 	}
-	if (m->bounces.count)
+	if (m->bounces.taken)
 		view_end(m, &m->slot[q->slot], &m->bounces, true);
 }
 

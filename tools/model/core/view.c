@@ -9,9 +9,12 @@
  *      long as the pages are contiguous, and stay mapped until the translations
  *      are flushed. A process has about 65,000 mappings: views use at most
  *      m->view_limit of them.
- *   3. No file, no mapping left, or across a segment's end: the bytes are
- *      gathered into a bounce buffer and, when written, scattered at the end of
- *      the command. Only bytes that the command changed are written back.
+ *   3. No file, no mapping left, or across a segment's end: an operation that
+ *      takes its operand in pieces gets the pages, and collects each piece
+ *      where it uses it. For others, whose operands are small or of which only
+ *      some rows are used, the bytes are gathered into a bounce buffer and, when
+ *      written, scattered at the end of the command. Only bytes that the command
+ *      changed are written back.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -175,12 +178,13 @@ static uint8_t *view(struct npu_model *m, struct slot *s, uint64_t va, uint64_t 
 
 /* ---- Bounce buffers ------------------------------------------------------------ */
 
-static uint8_t *arena_take(struct bounces *b, uint64_t len)
+static void *arena_take(struct bounces *b, uint64_t len)
 {
 	size_t size = (len + 63) & ~63ull;
 	uint8_t *p;
 	void **n;
 
+	b->taken += size;
 	if (b->arena_size - b->arena_used >= size) {
 		p = b->arena + b->arena_used;
 		b->arena_used += size;
@@ -199,61 +203,54 @@ static uint8_t *arena_take(struct bounces *b, uint64_t len)
 /* Next time one allocation holds it all. */
 static void arena_grow(struct bounces *b)
 {
-	size_t size = b->arena_used;
-
 	if (!b->extra_count)
 		return;
-	for (unsigned int i = 0; i < b->count; i++)
-		size += ((b->list[i].len + 63) & ~63ull) * (b->list[i].old ? 2 : 1);
 	for (unsigned int i = 0; i < b->extra_count; i++)
 		free(b->extra[i]);
 	b->extra_count = 0;
 	free(b->arena);
-	b->arena = aligned_alloc(64, size);
-	b->arena_size = b->arena ? size : 0;
+	b->arena = aligned_alloc(64, b->taken);
+	b->arena_size = b->arena ? b->taken : 0;
 }
 
-#define GATHER_GRAIN	32u		/* pages that a worker copies at a time */
-#define GATHER_LEAVES	64u		/* of one parallel copy: 128 MiB */
+/* The pages of a span that is translated, to be used until the command ends. */
+static int pages_of(struct slot *s, struct bounces *b, uint64_t va, uint64_t len, struct npu_pieces *out)
+{
+	uint64_t first = va >> LEAF_SHIFT, n = ((va + len - 1) >> LEAF_SHIFT) - first + 1;
+	uint8_t *const **tables = arena_take(b, n * sizeof(*tables));
+
+	if (!tables)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < n; i++)
+		tables[i] = mmu_leaf(s, (first + i) << LEAF_SHIFT, false)->host;
+	*out = (struct npu_pieces){ .tables = tables, .first = va & (LEAF_SIZE - 1) };
+	return 0;
+}
+
+#define GATHER_GRAIN	(128u << 10)	/* bytes that a worker copies at a time */
 
 struct gather {
-	const struct leaf *leaf[GATHER_LEAVES];
-	uint64_t first_leaf;	/* VA >> 21 of leaf[0] */
-	uint64_t va, len;
+	struct npu_pieces from;
 	uint8_t *buf;
 };
 
-/* Pages [begin, end) of the span, counted from the page that holds its first byte. */
-static void gather_pages(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+static void gather_bytes(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
 {
 	const struct gather *g = arg;
-	uint64_t base = g->va & ~(PAGE_SIZE - 1);
 
 	(void)worker;
-	for (uint64_t i = begin; i < end; i++) {
-		uint64_t from = i ? base + i * PAGE_SIZE : g->va, to = base + (i + 1) * PAGE_SIZE;
-		const struct leaf *l = g->leaf[(from >> LEAF_SHIFT) - g->first_leaf];
-
-		if (to > g->va + g->len)
-			to = g->va + g->len;
-		memcpy(g->buf + (from - g->va), l->host[from >> PAGE_SHIFT & (LEAF_PAGES - 1)] + (from & (PAGE_SIZE - 1)),
-		       to - from);
-	}
+	npu_pieces_read(&g->from, begin, end - begin, g->buf + begin);
 }
 
-/* Copies a span whose pages are all translated, in parallel where it is large. */
-static int gather(struct npu_model *m, struct slot *s, uint64_t va, uint8_t *buf, uint64_t len, struct xlate *x)
+/* Copies a span that is translated, in parallel where it is large. */
+static int gather(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint8_t *buf, uint64_t len)
 {
-	struct gather g = { .first_leaf = va >> LEAF_SHIFT, .va = va, .len = len, .buf = buf };
-	uint64_t leaves = ((va + len - 1) >> LEAF_SHIFT) - g.first_leaf + 1;
-	uint64_t pages = ((va + len - 1) >> PAGE_SHIFT) - (va >> PAGE_SHIFT) + 1;
+	struct gather g = { .buf = buf };
+	int err = pages_of(s, b, va, len, &g.from);
 
-	if (leaves > GATHER_LEAVES)
-		return mmu_read(m, s, va, buf, len, x);
-	for (uint64_t i = 0; i < leaves; i++)
-		g.leaf[i] = mmu_leaf(s, (g.first_leaf + i) << LEAF_SHIFT, false);
-	npu_pool_for(m->pool, pages, GATHER_GRAIN, gather_pages, &g);
-	return 0;
+	if (!err)
+		npu_pool_for(m->pool, len, GATHER_GRAIN, gather_bytes, &g);
+	return err;
 }
 
 /*
@@ -324,8 +321,8 @@ static uint8_t *bounce(struct npu_model *m, struct slot *s, struct bounces *b, u
 	e->old = write ? arena_take(b, len) : NULL;
 	if (!e->buf || (write && !e->old))
 		goto full;
-	if (gather(m, s, va, e->buf, len, x))
-		return NULL;
+	if (gather(m, s, b, va, e->buf, len))
+		goto full;
 	if (write)
 		memcpy(e->old, e->buf, len);
 	if (!bounce_chain(b, e))
@@ -378,6 +375,7 @@ int view_end(struct npu_model *m, struct slot *s, struct bounces *b, bool write_
 		memset(b->chain, 0, sizeof(*b->chain) << CHAINS_LOG2);
 	b->count = 0;
 	b->arena_used = 0;
+	b->taken = 0;
 	return r;
 }
 
@@ -428,8 +426,8 @@ static int translate(struct npu_model *m, struct slot *s, uint64_t va, uint64_t 
 	return 0;
 }
 
-uint8_t *view_map(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
-		  struct xlate *x)
+/* Translates [va, va + len), and returns a contiguous host pointer to it; NULL: a fault, or (code 0) there is none. */
+static uint8_t *contiguous(struct npu_model *m, struct slot *s, uint64_t va, uint64_t len, bool write, struct xlate *x)
 {
 	uint8_t *host;
 
@@ -452,8 +450,28 @@ uint8_t *view_map(struct npu_model *m, struct slot *s, struct bounces *b, uint64
 	}
 	if (translate(m, s, va, len, write, &host, x))
 		return NULL;
-	if (host)
-		return host;
-	host = view(m, s, va, len);
-	return host ? host : bounce(m, s, b, va, len, write, x);
+	return host ? host : view(m, s, va, len);
+}
+
+uint8_t *view_map(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
+		  struct xlate *x)
+{
+	uint8_t *host = contiguous(m, s, va, len, write, x);
+
+	return host || x->code ? host : bounce(m, s, b, va, len, write, x);
+}
+
+int view_pieces(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,
+		struct npu_pieces *out, struct xlate *x)
+{
+	*out = (struct npu_pieces){ .p = contiguous(m, s, va, len, write, x) };
+	if (out->p)
+		return 0;
+	if (!x->code) {
+		count(&m->stat_gathers, 1);
+		if (!pages_of(s, b, va, len, out))
+			return 0;
+		x->code = NPU_FAULT_INTERNAL;
+	}
+	return -EFAULT;
 }

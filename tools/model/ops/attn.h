@@ -38,8 +38,8 @@
 struct npu_attn {
 	void *dst;		/* [m][heads][dv], F32, F16, A8 or A8_K; dv contiguous */
 	const void *q;		/* [m][heads][d], F32 or F16; d contiguous */
-	const void *k;		/* [groups][kv][d], F32, F16 or Q8_0; d contiguous */
-	const void *v;		/* [groups][kv][dv], type of k; dv contiguous */
+	struct npu_pieces k;	/* [groups][kv][d], F32, F16 or Q8_0; d contiguous */
+	struct npu_pieces v;	/* [groups][kv][dv], type of k; dv contiguous */
 	size_t dst_row, dst_head;	/* byte strides of m and of heads */
 	size_t q_row, q_head;
 	size_t k_pos, k_group;	/* byte strides of kv and of groups */

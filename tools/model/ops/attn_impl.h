@@ -48,14 +48,15 @@ static inline struct npu_attn_factors npu_attn_factors(const struct npu_attn *at
 	return f;
 }
 
-static inline const uint8_t *npu_attn_key(const struct npu_attn *at, uint32_t group, uint64_t j)
+/* Where the key and the value at position @j begin in at->k and at->v. */
+static inline uint64_t npu_attn_key(const struct npu_attn *at, uint32_t group, uint64_t j)
 {
-	return (const uint8_t *)at->k + group * at->k_group + j * at->k_pos;
+	return group * at->k_group + j * at->k_pos;
 }
 
-static inline const uint8_t *npu_attn_value(const struct npu_attn *at, uint32_t group, uint64_t j)
+static inline uint64_t npu_attn_value(const struct npu_attn *at, uint32_t group, uint64_t j)
 {
-	return (const uint8_t *)at->v + group * at->v_group + j * at->v_pos;
+	return group * at->v_group + j * at->v_pos;
 }
 
 static inline const uint8_t *npu_attn_q(const struct npu_attn *at, const struct npu_attn_query *q)

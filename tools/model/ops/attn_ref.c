@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "attn_impl.h"
+#include "tile.h"
 
 #define TILE	NPU_ATTN_TILE
 
@@ -10,8 +11,9 @@ struct state {
 	int32_t max;	/* M */
 	float l[16];
 	float *q;	/* [d] */
-	float *kv;	/* [max(d, dv)], a key or a value */
 	float *o;	/* [dv] */
+	float *kv;	/* [max(d, dv)], a key or a value */
+	uint8_t *stored;	/* the same as it is stored, where its bytes have to be collected */
 };
 
 /* t of one position; @k is widened. */
@@ -58,13 +60,15 @@ static float weight(float t, int32_t max)
 /* Positions [lo, hi), all in one tile. */
 static void tile(const struct npu_attn *at, uint32_t group, uint64_t lo, uint64_t hi, struct state *s)
 {
+	size_t k_bytes = npu_row_bytes(at->kv_type, at->d), v_bytes = npu_row_bytes(at->kv_type, at->dv);
 	float t[TILE];
 	int32_t max = s->max;
 
 	for (uint64_t j = lo; j < hi; j++) {
 		float x;
 
-		npu_dequant_row(at->kv_type, npu_attn_key(at, group, j), at->d, s->kv);
+		npu_dequant_row(at->kv_type, npu_piece(&at->k, npu_attn_key(at, group, j), k_bytes, s->stored), at->d,
+				s->kv);
 		x = score(at, s->q, s->kv);
 		if (x == x && (int32_t)__builtin_floorf(x) > max)
 			max = (int32_t)__builtin_floorf(x);
@@ -74,7 +78,8 @@ static void tile(const struct npu_attn *at, uint32_t group, uint64_t lo, uint64_
 	for (uint64_t j = lo; j < hi; j++) {
 		float p = weight(t[j % TILE], max);
 
-		npu_dequant_row(at->kv_type, npu_attn_value(at, group, j), at->dv, s->kv);
+		npu_dequant_row(at->kv_type, npu_piece(&at->v, npu_attn_value(at, group, j), v_bytes, s->stored),
+				at->dv, s->kv);
 		for (uint32_t d = 0; d < at->dv; d++)
 			s->o[d] = npu_fma(p, s->kv[d], s->o[d]);
 		s->l[j % 16] = s->l[j % 16] + p;
@@ -126,6 +131,7 @@ static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint3
 
 	s.o = s.q + at->d;
 	s.kv = s.o + at->dv;
+	s.stored = (uint8_t *)(s.kv + (at->d > at->dv ? at->d : at->dv));
 	for (uint64_t i = first; i < first + count; i++)
 		query(at, group, i, &s);
 }
@@ -133,7 +139,8 @@ static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint3
 static size_t mem_bytes(const struct npu_attn *at, uint32_t count)
 {
 	(void)count;
-	return sizeof(float) * ((size_t)at->d + at->dv + (at->d > at->dv ? at->d : at->dv));
+	/* A stored row is at most as large as one of F32. */
+	return sizeof(float) * ((size_t)at->d + at->dv + 2 * (size_t)(at->d > at->dv ? at->d : at->dv));
 }
 
 const struct npu_attn_kernel npu_attn_ref = { 64, mem_bytes, run };

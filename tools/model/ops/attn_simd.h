@@ -43,6 +43,9 @@ struct run {
 	struct lane *lanes;
 	float *kt;		/* [d][TILE] */
 	float *v;		/* [TILE][dv] */
+	const uint8_t *key[TILE], *value[TILE];	/* as stored, from lo to hi */
+	size_t key_bytes, value_bytes;
+	uint8_t *key_room, *value_room;		/* for those whose bytes have to be collected */
 };
 
 static uint32_t pad(uint32_t n)
@@ -80,17 +83,17 @@ INLINE vf widen_part(unsigned int type, const uint8_t *row, uint32_t d, uint32_t
 /* VL keys from @j0 on, VL elements from @d on, transposed. Keys that nobody sees become zeros: they must not be read. */
 INLINE void widen_square(const struct run *r, unsigned int type, uint32_t j0, uint32_t d)
 {
-	const uint8_t *row = npu_attn_key(r->at, r->group, r->tile + j0);
+	const uint8_t *const *row = r->key + j0;
 	float *kt = r->kt + (size_t)d * TILE + j0;
 	vf x[VL];
 
 	if (r->lo <= j0 && j0 + VL <= r->hi && d + VL <= r->at->d) {
 		UNROLL for (uint32_t i = 0; i < VL; i++)
-			x[i] = widen(type, row + i * r->at->k_pos, d);
+			x[i] = widen(type, row[i], d);
 	} else {
 		for (uint32_t i = 0; i < VL; i++)
 			x[i] = j0 + i < r->lo || j0 + i >= r->hi ? vf_zero() :
-			       widen_part(type, row + i * r->at->k_pos, d, r->at->d);
+			       widen_part(type, row[i], d, r->at->d);
 	}
 	vf_transpose(x);
 	UNROLL for (uint32_t i = 0; i < VL; i++)
@@ -110,7 +113,7 @@ INLINE void widen_keys(const struct run *r, unsigned int type)
 INLINE void widen_values(const struct run *r, unsigned int type)
 {
 	for (uint32_t j = r->lo; j < r->hi; j++) {
-		const uint8_t *row = npu_attn_value(r->at, r->group, r->tile + j);
+		const uint8_t *row = r->value[j];
 		float *v = r->v + (size_t)j * r->dv;
 		uint32_t d = 0;
 
@@ -124,13 +127,24 @@ INLINE void widen_values(const struct run *r, unsigned int type)
 /* The next tile is on its way while the queries pass over this one. */
 static void prefetch_tile(const struct run *r, uint64_t tile, uint64_t end)
 {
-	size_t k = npu_row_bytes(r->at->kv_type, r->at->d), v = npu_row_bytes(r->at->kv_type, r->at->dv);
-
 	for (uint64_t j = tile; j < tile + TILE && j < end; j++) {
-		for (size_t i = 0; i < k; i += 64)
-			__builtin_prefetch(npu_attn_key(r->at, r->group, j) + i, 0, 2);
-		for (size_t i = 0; i < v; i += 64)
-			__builtin_prefetch(npu_attn_value(r->at, r->group, j) + i, 0, 2);
+		const uint8_t *key = npu_pieces_byte(&r->at->k, npu_attn_key(r->at, r->group, j));
+		const uint8_t *value = npu_pieces_byte(&r->at->v, npu_attn_value(r->at, r->group, j));
+
+		for (size_t i = 0; i < r->key_bytes; i += 64)
+			__builtin_prefetch(key + i, 0, 2);
+		for (size_t i = 0; i < r->value_bytes; i += 64)
+			__builtin_prefetch(value + i, 0, 2);
+	}
+}
+
+static void find_rows(struct run *r)
+{
+	for (uint32_t j = r->lo; j < r->hi; j++) {
+		r->key[j] = npu_piece(&r->at->k, npu_attn_key(r->at, r->group, r->tile + j), r->key_bytes,
+				      r->key_room + j * r->key_bytes);
+		r->value[j] = npu_piece(&r->at->v, npu_attn_value(r->at, r->group, r->tile + j), r->value_bytes,
+					r->value_room + j * r->value_bytes);
 	}
 }
 
@@ -335,6 +349,7 @@ static void tile(struct run *r, float *t)
 
 	if (!clip(r))
 		return;
+	find_rows(r);
 	widen_tile(r);
 	prefetch_tile(r, r->tile + TILE, r->end);
 	for (uint32_t i = 0; i < r->count; i++) {
@@ -367,13 +382,15 @@ static size_t mem_bytes(const struct npu_attn *at, uint32_t count)
 	size_t d = pad(at->d), dv = pad(at->dv);
 
 	return (TILE * (d + dv) + QUAD * TILE + count * (d + dv + 16)) * sizeof(float) +
-	       (count * sizeof(struct lane) + 63) / 64 * 64;
+	       (count * sizeof(struct lane) + 63) / 64 * 64 +
+	       TILE * (npu_row_bytes(at->kv_type, at->d) + npu_row_bytes(at->kv_type, at->dv));
 }
 
 static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, void *mem)
 {
 	struct run r = { .at = at, .factors = npu_attn_factors(at), .group = group, .count = count,
-			 .d = pad(at->d), .dv = pad(at->dv) };
+			 .d = pad(at->d), .dv = pad(at->dv), .key_bytes = npu_row_bytes(at->kv_type, at->d),
+			 .value_bytes = npu_row_bytes(at->kv_type, at->dv) };
 	float *next = mem, *t;
 	uint64_t begin = UINT64_MAX;
 
@@ -382,6 +399,8 @@ static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint3
 	t = r.v + (size_t)TILE * r.dv;
 	next = t + QUAD * TILE;
 	r.lanes = (struct lane *)(next + (size_t)count * (r.d + r.dv + 16));
+	r.key_room = (uint8_t *)(r.lanes + count);
+	r.value_room = r.key_room + TILE * r.key_bytes;
 	for (uint32_t i = 0; i < count; i++, next += r.d + r.dv + 16) {
 		struct lane *ln = &r.lanes[i];
 

@@ -10,8 +10,8 @@
 struct loop;
 /* @n results into @out from @in; @n <= NPU_CHUNK. */
 typedef void (*compute_fn)(const struct loop *l, const float *const *in, uint64_t n, float *out);
-/* Or all of it, row pointers given: elements [i0, i0 + n) of a row. */
-typedef void (*move_fn)(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t i0, uint64_t n);
+/* Or all of it, from stored elements to stored elements. */
+typedef void (*move_fn)(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t n);
 
 /* A loop over the elements of a destination, dimensions merged where all operands allow it. */
 struct loop {
@@ -24,7 +24,8 @@ struct loop {
 	uint64_t ne[NPU_DIMS];
 	struct {
 		uint8_t type;
-		uint8_t *p;
+		uint32_t len;		/* elements of a block */
+		struct npu_pieces mem;	/* not contiguous: only where nb[0] is the size of a block */
 		uint64_t nb[NPU_DIMS];
 	} op[1 + SOURCES];	/* destination first */
 	uint8_t value[NPU_CHUNK * 8];	/* FILL */
@@ -62,32 +63,52 @@ static void merge_dims(struct loop *l)
 		l->ne[d] = 1;
 }
 
-static uint8_t *row_of(const struct loop *l, unsigned int o, uint64_t r)
+/* Byte of @o's memory at which row @r begins. */
+static uint64_t row_of(const struct loop *l, unsigned int o, uint64_t r)
 {
 	uint64_t i1 = r % l->ne[1], i2 = r / l->ne[1];
 
-	return l->op[o].p + i1 * l->op[o].nb[1] + i2 % l->ne[2] * l->op[o].nb[2] + i2 / l->ne[2] * l->op[o].nb[3];
+	return i1 * l->op[o].nb[1] + i2 % l->ne[2] * l->op[o].nb[2] + i2 / l->ne[2] * l->op[o].nb[3];
 }
 
-static void piece(const struct loop *l, uint8_t *const *row, uint64_t i0, uint64_t n)
+/* @n stored elements to stored elements. */
+static void elements(const struct loop *l, uint8_t *dst, const uint8_t *const *src, uint64_t n)
 {
 	float in[SOURCES][NPU_CHUNK], buf[NPU_CHUNK];
 	const float *x[SOURCES];
 	float *y;
 
 	if (l->move) {
-		l->move(l, row[0], row[1], i0, n);
+		l->move(l, dst, src[0], n);
 		return;
 	}
 	for (unsigned int s = 0; s < l->nsrc; s++)
-		x[s] = npu_row_load(l->k, l->op[1 + s].type, row[1 + s], l->op[1 + s].nb[0], i0, n, in[s]);
+		x[s] = npu_row_load(l->k, l->op[1 + s].type, src[s], l->op[1 + s].nb[0], 0, n, in[s]);
 	if (!l->compute) {
-		npu_row_store(l->k, l->op[0].type, row[0], l->op[0].nb[0], i0, n, x[0]);
+		npu_row_store(l->k, l->op[0].type, dst, l->op[0].nb[0], 0, n, x[0]);
 		return;
 	}
-	y = npu_row_dest(l->op[0].type, row[0], l->op[0].nb[0], i0, buf);
+	y = npu_row_dest(l->op[0].type, dst, l->op[0].nb[0], 0, buf);
 	l->compute(l, x, n, y);
-	npu_row_finish(l->k, l->op[0].type, row[0], l->op[0].nb[0], i0, n, y);
+	npu_row_finish(l->k, l->op[0].type, dst, l->op[0].nb[0], 0, n, y);
+}
+
+/* Elements [i0, i0 + n) of a row that begins at byte row[o] of each operand. */
+static void piece(const struct loop *l, const uint64_t *row, uint64_t i0, uint64_t n)
+{
+	uint8_t room[1 + SOURCES][NPU_CHUNK * 8];
+	const uint8_t *src[SOURCES] = { NULL };
+	uint64_t at[1 + SOURCES];
+	uint8_t *dst;
+
+	for (unsigned int o = 0; o <= l->nsrc; o++)
+		at[o] = row[o] + i0 / l->op[o].len * l->op[o].nb[0];
+	for (unsigned int s = 1; s <= l->nsrc; s++)
+		src[s - 1] = npu_piece(&l->op[s].mem, at[s], n / l->op[s].len * l->op[s].nb[0], room[s]);
+	dst = npu_pieces_place(&l->op[0].mem, at[0], n / l->op[0].len * l->op[0].nb[0], room[0]);
+	elements(l, dst, src, n);
+	if (dst == room[0])
+		npu_pieces_write(&l->op[0].mem, at[0], n / l->op[0].len * l->op[0].nb[0], room[0]);
 }
 
 static void loop_piece(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
@@ -97,7 +118,7 @@ static void loop_piece(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 
 	(void)worker;
 	for (uint64_t at = begin; at < end; r++, i = 0) {
-		uint8_t *row[1 + SOURCES];
+		uint64_t row[1 + SOURCES];
 		uint64_t stop = l->ne[0] - i < end - at ? l->ne[0] : i + (end - at);
 
 		for (unsigned int o = 0; o <= l->nsrc; o++)
@@ -132,7 +153,7 @@ static void transpose_piece(void *arg, uint64_t begin, uint64_t end, unsigned in
 	for (uint64_t g = begin; g < end; g++) {
 		uint64_t r0 = g % groups * BLOCK_ROWS, matrix = g / groups * l->ne[1];
 		uint64_t rows = l->ne[1] - r0 < BLOCK_ROWS ? l->ne[1] - r0 : BLOCK_ROWS;
-		uint8_t *row[BLOCK_ROWS][2];
+		uint64_t row[BLOCK_ROWS][2];
 
 		for (uint64_t r = 0; r < rows; r++)
 			for (unsigned int o = 0; o < 2; o++)
@@ -154,11 +175,23 @@ static void run_pieces(struct loop *l, struct npu_pool *pool)
 		npu_pool_for(pool, l->ne[0] * l->ne[1] * matrices, NPU_GRAIN, loop_piece, l);
 }
 
+/*
+ * Rows without gaps between elements may lie in pages. What is read across rows, or
+ * one element over and over, is gathered whole where it is not contiguous.
+ */
+static bool in_pieces(const struct npu_tensor *t)
+{
+	return t->ne[0] > 1 && t->nb[0] == npu_type_block_bytes(t->type);
+}
+
 /* Map the operands and run the loop over the destination's elements. */
 static int run_loop(struct loop *l, struct npu_operand *op, struct npu_op_env *env)
 {
-	int err = npu_operands_map(env, op, 1 + l->nsrc, 0, NULL);
+	int err;
 
+	for (unsigned int o = 0; o <= l->nsrc; o++)
+		op[o].in_pieces = in_pieces(op[o].t);
+	err = npu_operands_map(env, op, 1 + l->nsrc, 0, NULL);
 	if (err)
 		return err;
 	l->k = npu_row_kernels(env->path);
@@ -167,9 +200,10 @@ static int run_loop(struct loop *l, struct npu_operand *op, struct npu_op_env *e
 	for (unsigned int o = 0; o <= l->nsrc; o++) {
 		npu_broadcast(&op[o], op[0].t->ne);
 		l->op[o].type = op[o].t->type;
-		l->op[o].p = op[o].p;
+		l->op[o].len = npu_type_block_len(op[o].t->type);
+		l->op[o].mem = op[o].mem;
 		memcpy(l->op[o].nb, op[o].nb, sizeof(l->op[o].nb));
-		if (l->ne[0] == 1)
+		if (l->ne[0] == 1 || l->op[o].len > 1)
 			l->op[o].nb[0] = npu_type_block_bytes(op[o].t->type);
 	}
 	merge_dims(l);
@@ -278,19 +312,19 @@ static bool is_int(unsigned int type)
 	return type >= NPU_TYPE_I8 && type <= NPU_TYPE_I64;
 }
 
-static void move_int(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t i0, uint64_t n)
+static void move_int(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t n)
 {
-	for (uint64_t i = i0; i < i0 + n; i++)
+	for (uint64_t i = 0; i < n; i++)
 		store_int(l->op[0].type, dst + i * l->op[0].nb[0], load_int(l->op[1].type, src + i * l->op[1].nb[0]));
 }
 
-static void move_float_to_int(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t i0, uint64_t n)
+static void move_float_to_int(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t n)
 {
 	float buf[NPU_CHUNK];
-	const float *x = npu_row_load(l->k, l->op[1].type, src, l->op[1].nb[0], i0, n, buf);
+	const float *x = npu_row_load(l->k, l->op[1].type, src, l->op[1].nb[0], 0, n, buf);
 
 	for (uint64_t i = 0; i < n; i++)
-		store_int(l->op[0].type, dst + (i0 + i) * l->op[0].nb[0], float_to_int(x[i]));
+		store_int(l->op[0].type, dst + i * l->op[0].nb[0], float_to_int(x[i]));
 }
 
 #define MOVE_STRIDED(bytes)							\
@@ -320,15 +354,9 @@ static void move_elements(uint8_t *dst, uint64_t dst_nb, const uint8_t *src, uin
 }
 
 /* The same type on both sides: bytes. */
-static void move_bytes(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t i0, uint64_t n)
+static void move_bytes(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t n)
 {
-	unsigned int size = npu_type_block_bytes(l->op[0].type), len = npu_type_block_len(l->op[0].type);
-
-	if (len > 1)	/* nb[0] is the block size */
-		memmove(dst + i0 / len * size, src + i0 / len * size, n / len * size);
-	else
-		move_elements(dst + i0 * l->op[0].nb[0], l->op[0].nb[0], src + i0 * l->op[1].nb[0], l->op[1].nb[0], n,
-			      size);
+	move_elements(dst, l->op[0].nb[0], src, l->op[1].nb[0], n / l->op[0].len, npu_type_block_bytes(l->op[0].type));
 }
 
 int npu_run_copy(const struct npu_cmd_map *p, struct npu_op_env *env)
@@ -350,12 +378,12 @@ int npu_run_copy(const struct npu_cmd_map *p, struct npu_op_env *env)
 	return run_loop(&l, op, env);
 }
 
-static void move_value(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t i0, uint64_t n)
+static void move_value(const struct loop *l, uint8_t *dst, const uint8_t *src, uint64_t n)
 {
 	unsigned int size = npu_type_block_bytes(l->op[0].type);
 
 	(void)src;
-	move_elements(dst + i0 * l->op[0].nb[0], l->op[0].nb[0], l->value, size, n, size);
+	move_elements(dst, l->op[0].nb[0], l->value, size, n, size);
 }
 
 int npu_run_fill(const struct npu_cmd_map *p, struct npu_op_env *env)

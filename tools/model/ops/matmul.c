@@ -23,13 +23,16 @@
 #define GRAIN_BYTES	(96u << 10)	/* of weights that are worth a worker */
 #define STREAM_BYTES	(1u << 20)	/* of streamed weights per piece, at most */
 #define LEAST_BYTES	(64u << 10)	/* at least */
+#define PIECE_BYTES	512u		/* of a tile that is read from pages */
+#define AHEAD_BYTES	4096u		/* that they are on their way before they are used */
 #define GRAIN_MACS	(512u << 10)	/* per piece, when weights are reused */
 #define ALIGN		64u
 
 /* One worker's scratch, cut out of workers_at. */
 struct worker_mem {
 	uint8_t *panel;		/* packed weights */
-	uint8_t *tile;		/* weights collected from rows */
+	uint8_t *tile;		/* weights collected from rows, or from pages: up to two panels */
+	uint8_t *rows;		/* a tile's rows, collected from pages */
 	float *acc;		/* [groups][mr][panel_rows] */
 	float *x;		/* a row of x as F32 */
 	int8_t *q;		/* quantised */
@@ -45,6 +48,7 @@ struct mm_job {
 	size_t bytes;		/* of a block */
 	uint32_t blocks;	/* per row */
 	uint32_t part;		/* block columns packed at a time */
+	uint64_t w_bytes;	/* from the first to the last byte of w */
 	uint32_t m0, rows;	/* the chunk */
 	uint32_t mr, groups;
 	size_t group_bytes;
@@ -106,6 +110,12 @@ static void *place(uint8_t *base, size_t at)
 	return (void *)((uintptr_t)base + at);
 }
 
+/* Bytes of the part of a tile that is collected at a time. */
+static size_t tile_room(const struct mm_job *j)
+{
+	return align_up(j->part * j->bytes * NPU_TILE_ROWS);
+}
+
 /* Bytes of one worker's scratch; fills @mem if it is not NULL. */
 static size_t layout_worker(const struct mm_job *j, uint8_t *base, struct worker_mem *mem)
 {
@@ -117,7 +127,9 @@ static size_t layout_worker(const struct mm_job *j, uint8_t *base, struct worker
 	m.panel = place(base, at);
 	at += align_up(j->part * j->kern->panel_bytes(mm->w_type));
 	m.tile = place(base, at);
-	at += align_up(mm->w_layout == NPU_LAYOUT_ROWS ? j->part * j->bytes * NPU_MM_PANEL_ROWS : 0);
+	at += 2 * NPU_MM_PANEL_TILES * tile_room(j);
+	m.rows = place(base, at);
+	at += tile_room(j);
 	m.acc = place(base, at);
 	at += align_up(acc_rows * sizeof(float));
 	m.x = place(base, at);
@@ -169,6 +181,8 @@ static size_t plan(struct mm_job *j, const struct npu_matmul *mm, const struct n
 		j->part = 1;
 	if (j->part > j->blocks)
 		j->part = j->blocks;
+	j->w_bytes = mm->w_layout == NPU_LAYOUT_TILE16 ? npu_tile_bytes(mm->w_type, mm->n, mm->k) :
+							 (mm->n - 1) * mm->w_stride + j->blocks * j->bytes;
 	set_groups(j, max_rows);
 	j->worker_bytes = layout_worker(j, NULL, NULL);
 	return j->groups * j->group_bytes + npu_pool_threads(pool) * j->worker_bytes;
@@ -282,7 +296,7 @@ static void pack_groups(void *arg, uint64_t begin, uint64_t end, unsigned int wo
 
 /* Where a panel is. Those of two matrices alternate. */
 struct panel {
-	const uint8_t *w;	/* the matrix */
+	const struct npu_pieces *w;	/* the matrix */
 	uint32_t row;		/* its first row in it */
 	uint32_t first;		/* of the matrix in dst */
 };
@@ -293,8 +307,8 @@ static struct panel panel_at(const struct mm_job *j, uint64_t p)
 	uint32_t width = j->kern->panel_rows;
 
 	if (mm->w2)
-		return (struct panel){ p % 2 ? mm->w2 : mm->w, (uint32_t)(p / 2) * width, p % 2 ? mm->n : 0 };
-	return (struct panel){ mm->w, (uint32_t)p * width, 0 };
+		return (struct panel){ p % 2 ? mm->w2 : &mm->w, (uint32_t)(p / 2) * width, p % 2 ? mm->n : 0 };
+	return (struct panel){ &mm->w, (uint32_t)p * width, 0 };
 }
 
 /* Elements [n0, n0 + rows) of each row of dst get the sums @acc [row of x][panel_rows]. */
@@ -318,38 +332,83 @@ static void finish(const struct mm_job *j, uint32_t n0, uint32_t rows, const flo
 	}
 }
 
-/* Up to 16 rows from row @n of @w, @blocks block columns from @b on, as a tile at @buf. */
-static void collect_tile(const struct mm_job *j, const uint8_t *w, uint32_t n, uint32_t b, uint32_t blocks, uint8_t *buf)
+/* Has @len bytes of @w from byte @at on, or what there is of them, on their way. */
+static void prefetch_weights(const struct mm_job *j, const struct npu_pieces *w, uint64_t at, size_t len)
+{
+	if (at < j->w_bytes)
+		npu_pieces_prefetch(w, at, j->w_bytes - at < len ? j->w_bytes - at : len);
+}
+
+/* Up to 16 rows from row @n of @w, @blocks block columns from @b on, as a tile at @buf; @room for these rows. */
+static void collect_tile(const struct mm_job *j, const struct npu_pieces *w, uint32_t n, uint32_t b, uint32_t blocks,
+			 uint8_t *buf, uint8_t *room)
 {
 	const struct npu_matmul *mm = j->mm;
-	const uint8_t *rows = w + n * mm->w_stride + b * j->bytes;
+	uint32_t count = mm->n - n < NPU_TILE_ROWS ? mm->n - n : NPU_TILE_ROWS;
+	size_t at = n * mm->w_stride + b * j->bytes, bytes = blocks * j->bytes, stride = mm->w_stride;
+	const uint8_t *rows = room;
 
-	if (mm->n - n >= NPU_TILE_ROWS)
-		j->kern->collect(mm->w_type, rows, mm->w_stride, blocks, buf);
+	if (w->p) {
+		rows = w->p + at;
+	} else {
+		for (uint32_t r = 0; r < count; r++) {
+			npu_pieces_read(w, at + r * stride, bytes, room + r * bytes);
+			prefetch_weights(j, w, at + r * stride + bytes, bytes);
+		}
+		stride = bytes;
+	}
+	if (count == NPU_TILE_ROWS)
+		j->kern->collect(mm->w_type, rows, stride, blocks, buf);
 	else
-		npu_rows_to_tiles(mm->w_type, mm->n - n, (uint64_t)blocks * j->len, rows, mm->w_stride, buf);
+		npu_rows_to_tiles(mm->w_type, count, (uint64_t)blocks * j->len, rows, stride, buf);
+}
+
+/* Block columns [b, b + blocks) of tile @t of @w in the tile layout; @room for them. */
+static const uint8_t *stored_tile(const struct mm_job *j, const struct npu_pieces *w, uint64_t t, uint32_t b,
+				  uint32_t blocks, uint8_t *room)
+{
+	size_t column = NPU_TILE_ROWS * j->bytes;
+
+	return npu_piece(w, (t * j->blocks + b) * column, blocks * column, room);
+}
+
+/*
+ * Block columns that a loop without packed panels takes at a time: all, where tiles are read in
+ * place; few, where pages are, so that most pieces lie in one page and are not copied either.
+ */
+static uint32_t direct_step(const struct mm_job *j)
+{
+	const struct npu_matmul *mm = j->mm;
+	size_t column = NPU_TILE_ROWS * j->bytes;
+	uint32_t few = column < PIECE_BYTES ? (uint32_t)(PIECE_BYTES / column) : 1;
+
+	if (mm->w_layout != NPU_LAYOUT_TILE16)
+		return j->part;
+	if (mm->w.p && (!mm->w2 || mm->w2->p))
+		return j->blocks;
+	return few < j->part ? few : j->part;
 }
 
 /*
  * The panel's tiles from block column @b on. Past the last row of w the last
  * tile stands in for the missing one.
  */
-static void tiles_at(const struct mm_job *j, const struct panel *p, uint32_t b, uint32_t blocks, uint8_t *buf,
-		     const uint8_t *tile[])
+static void tiles_at(const struct mm_job *j, const struct panel *p, uint32_t b, uint32_t blocks,
+		     const struct worker_mem *mem, const uint8_t *tile[])
 {
 	const struct npu_matmul *mm = j->mm;
-	size_t column = NPU_TILE_ROWS * j->bytes;
 
 	for (uint32_t t = 0; t < j->kern->panel_rows / NPU_TILE_ROWS; t++) {
 		uint32_t n = p->row + t * NPU_TILE_ROWS;
+		uint8_t *room = mem->tile + t * tile_room(j);
 
 		if (n >= mm->n) {
 			tile[t] = tile[t - 1];
 		} else if (mm->w_layout == NPU_LAYOUT_TILE16) {
-			tile[t] = p->w + ((size_t)(n / NPU_TILE_ROWS) * j->blocks + b) * column;
+			tile[t] = stored_tile(j, p->w, n / NPU_TILE_ROWS, b, blocks, room);
 		} else {
-			tile[t] = buf + t * j->part * column;
-			collect_tile(j, p->w, n, b, blocks, buf + t * j->part * column);
+			tile[t] = room;
+			collect_tile(j, p->w, n, b, blocks, room, mem->rows);
 		}
 	}
 }
@@ -365,7 +424,7 @@ static void packed_panel(const struct mm_job *j, const struct panel *p, const st
 		uint32_t blocks = j->blocks - b < j->part ? j->blocks - b : j->part;
 		const uint8_t *tile[NPU_MM_PANEL_TILES];
 
-		tiles_at(j, p, b, blocks, mem->tile, tile);
+		tiles_at(j, p, b, blocks, mem, tile);
 		j->kern->pack(type, tile, blocks, mem->panel);
 		for (uint32_t g = 0; g < j->groups; g++)
 			j->kern->kernel(type, j->mr, mem->panel, j->groups_at + g * j->group_bytes + b * column,
@@ -376,7 +435,7 @@ static void packed_panel(const struct mm_job *j, const struct panel *p, const st
 /* Few rows of x: straight over tiles, whole ones or parts collected from rows. */
 static bool direct_panel(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
 {
-	uint32_t step = j->mm->w_layout == NPU_LAYOUT_TILE16 ? j->blocks : j->part;
+	uint32_t step = direct_step(j);
 	size_t column = (size_t)group_values(j->class) * j->mr * 4;
 
 	if (j->groups > 1 || j->mr > j->kern->direct_mr)
@@ -386,7 +445,7 @@ static bool direct_panel(const struct mm_job *j, const struct panel *p, const st
 		uint32_t blocks = j->blocks - b < step ? j->blocks - b : step;
 		const uint8_t *tile[NPU_MM_PANEL_TILES];
 
-		tiles_at(j, p, b, blocks, mem->tile, tile);
+		tiles_at(j, p, b, blocks, mem, tile);
 		if (!j->kern->direct(j->mm->w_type, j->mr, tile, j->groups_at + b * column, blocks, mem->acc))
 			return false;
 	}
@@ -402,10 +461,34 @@ static void finish_panel(const struct mm_job *j, const struct panel *p, const fl
 
 /* Runs of tiles that are read side by side. */
 struct stream {
-	const uint8_t *w;
+	const struct npu_pieces *w;
 	uint32_t tile;	/* its first */
 	uint32_t first;	/* element of dst for the matrix' first row */
 };
+
+/* One row of x over tile @i of each of @streams runs. */
+static void wide_column(const struct mm_job *j, const struct stream *stream, uint32_t i, uint32_t streams,
+			const struct worker_mem *mem)
+{
+	size_t values = (size_t)group_values(j->class) * 4, column = NPU_TILE_ROWS * j->bytes;
+	uint32_t step = direct_step(j);
+
+	memset(mem->acc, 0, (size_t)streams * NPU_TILE_ROWS * sizeof(float));
+	for (uint32_t b = 0; b < j->blocks; b += step) {
+		uint32_t blocks = j->blocks - b < step ? j->blocks - b : step;
+		const uint8_t *tile[2 * NPU_MM_PANEL_TILES];
+
+		for (uint32_t s = 0; s < streams; s++) {
+			const struct npu_pieces *w = stream[s].w;
+			uint64_t t = stream[s].tile + i;
+
+			tile[s] = stored_tile(j, w, t, b, blocks, mem->tile + s * tile_room(j));
+			if (!w->p)
+				prefetch_weights(j, w, (t * j->blocks + b) * column + AHEAD_BYTES, blocks * column);
+		}
+		j->kern->direct_wide(j->mm->w_type, tile, j->groups_at + b * values, blocks, mem->acc);
+	}
+}
 
 /*
  * One row of x over panels [begin, end) in the tile layout: as many tiles side by
@@ -419,9 +502,7 @@ static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end,
 	uint64_t tiles = ((uint64_t)mm->n + NPU_TILE_ROWS - 1) / NPU_TILE_ROWS;
 	uint64_t first = begin / matrices * per_panel, last = end / matrices * per_panel;
 	uint32_t run = (uint32_t)(((last < tiles ? last : tiles) - first) * matrices / streams);
-	size_t tile_bytes = (size_t)j->blocks * NPU_TILE_ROWS * j->bytes;
 	struct stream stream[2 * NPU_MM_PANEL_TILES];
-	const uint8_t *tile[2 * NPU_MM_PANEL_TILES];
 
 	for (uint32_t s = 0; s < streams; s++) {
 		struct panel p = panel_at(j, s % matrices);
@@ -429,10 +510,7 @@ static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end,
 		stream[s] = (struct stream){ p.w, (uint32_t)first + s / matrices * run, p.first };
 	}
 	for (uint32_t i = 0; i < run; i++) {
-		for (uint32_t s = 0; s < streams; s++)
-			tile[s] = stream[s].w + (stream[s].tile + i) * tile_bytes;
-		memset(mem->acc, 0, (size_t)streams * NPU_TILE_ROWS * sizeof(float));
-		j->kern->direct_wide(mm->w_type, tile, j->groups_at, j->blocks, mem->acc);
+		wide_column(j, stream, i, streams, mem);
 		for (uint32_t s = 0; s < streams; s++) {
 			uint32_t row = (stream[s].tile + i) * NPU_TILE_ROWS, left = mm->n - row;
 

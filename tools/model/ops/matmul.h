@@ -29,7 +29,7 @@
 struct npu_matmul {
 	void *dst;		/* [m][n] F32 or F16, elements of a row contiguous */
 	const void *x;		/* [m][k] F32 or F16, likewise; or quantised as below: A8, A8_K by w_type */
-	const void *w;		/* [n][k] */
+	struct npu_pieces w;	/* [n][k] */
 	const float *bias;	/* [n] or NULL */
 	size_t dst_stride;	/* bytes between rows */
 	size_t x_stride;
@@ -44,7 +44,7 @@ struct npu_matmul {
 	 * @done is called by whichever thread has computed columns [begin, end) of both, which are in its cache
 	 * then; begin is a multiple of @unit, a power of two.
 	 */
-	const void *w2;
+	const struct npu_pieces *w2;
 	void (*done)(void *arg, uint32_t begin, uint32_t end);
 	void *arg;
 	uint32_t unit;

@@ -54,7 +54,7 @@ static void glu_columns(void *arg, uint32_t begin, uint32_t end)
 /* One matrix: where gate and up lie one after the other, a part that has all columns is one product. */
 struct pair {
 	struct npu_matmul mm;	/* of the gate; dst is scratch */
-	const uint8_t *gate, *up;
+	struct npu_pieces gate, up;
 	uint64_t gate_row, up_row;	/* bytes */
 	uint32_t rows, columns;	/* of a part, at most */
 	bool joined;
@@ -75,7 +75,7 @@ static void run_part(struct pair *p, uint32_t m, uint32_t n, struct npu_op_env *
 	mm->x = p->x + m * mm->x_stride;
 	mm->dst = p->products;
 	mm->dst_stride = (joined ? 2 : 1) * sizeof(float) * columns;
-	mm->w = p->gate + n * p->gate_row;
+	mm->w = npu_pieces_from(&p->gate, n * p->gate_row);
 	mm->w_stride = p->gate_row;
 	mm->n = joined ? 2 * columns : columns;
 	npu_matmul_run(mm, env->pool, env->path, p->scratch);
@@ -84,7 +84,7 @@ static void run_part(struct pair *p, uint32_t m, uint32_t n, struct npu_op_env *
 	part->stride = mm->dst_stride / sizeof(float);
 	if (!joined) {
 		mm->dst = p->products + (uint64_t)mm->m * columns;
-		mm->w = p->up + n * p->up_row;
+		mm->w = npu_pieces_from(&p->up, n * p->up_row);
 		mm->w_stride = p->up_row;
 		npu_matmul_run(mm, env->pool, env->path, p->scratch);
 	}
@@ -104,7 +104,7 @@ static void run_row(struct pair *p, struct npu_op_env *env)
 	mm.dst = p->products;
 	mm.w = p->gate;
 	mm.w_stride = p->gate_row;
-	mm.w2 = p->up;
+	mm.w2 = &p->up;
 	mm.done = glu_columns;
 	mm.arg = &p->part;
 	mm.unit = npu_type_block_len(p->part.type);
@@ -162,8 +162,8 @@ int npu_run_matmul_glu(const struct npu_cmd_matmul_glu *p, struct npu_op_env *en
 	struct npu_operand op[] = {
 		{ .t = &p->dst, .number = 0, .access = NPU_OP_WRITE },
 		{ .t = &p->x, .number = 1, .access = NPU_OP_READ },
-		{ .t = &p->gate, .number = 2, .access = NPU_OP_READ },
-		{ .t = &p->up, .number = 3, .access = NPU_OP_READ },
+		{ .t = &p->gate, .number = 2, .access = NPU_OP_READ, .in_pieces = true },
+		{ .t = &p->up, .number = 3, .access = NPU_OP_READ, .in_pieces = true },
 	};
 	struct npu_operand *dst = &op[0], *x = &op[1], *gate = &op[2], *up = &op[3];
 	struct pair pair = pair_of(p, env);
@@ -188,10 +188,10 @@ int npu_run_matmul_glu(const struct npu_cmd_matmul_glu *p, struct npu_op_env *en
 
 		pair.dst = dst->p + i2 * dst->nb[2] + i3 * dst->nb[3];
 		pair.x = x->p + i2 * x->nb[2] + i3 * x->nb[3];
-		pair.gate = gate->p + w2 * gate->nb[2] + w3 * gate->nb[3];
-		pair.up = up->p + w2 * up->nb[2] + w3 * up->nb[3];
-		pair.joined = pair.up == pair.gate + p->dst.ne[0] * pair.gate_row && pair.up_row == pair.gate_row &&
-			      !(tiles && p->dst.ne[0] % 16);
+		pair.gate = npu_pieces_from(&gate->mem, w2 * gate->nb[2] + w3 * gate->nb[3]);
+		pair.up = npu_pieces_from(&up->mem, w2 * up->nb[2] + w3 * up->nb[3]);
+		pair.joined = pair.gate.p && pair.up.p == pair.gate.p + p->dst.ne[0] * pair.gate_row &&
+			      pair.up_row == pair.gate_row && !(tiles && p->dst.ne[0] % 16);
 		run_pair(&pair, p->dst.ne[1], env);
 	}
 	return npu_operands_finish(env, op, 4);

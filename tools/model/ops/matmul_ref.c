@@ -10,12 +10,13 @@
 static const uint8_t *weight_block(const struct npu_matmul *mm, uint32_t n, uint32_t b, uint8_t *buf)
 {
 	size_t bytes = npu_type_block_bytes(mm->w_type);
-	const uint8_t *w = mm->w;
+	uint8_t column[NPU_TILE_ROWS * NPU_BLOCK_MAX];
+	uint64_t at;
 
 	if (mm->w_layout == NPU_LAYOUT_ROWS)
-		return w + n * mm->w_stride + b * bytes;
-	w += n / NPU_TILE_ROWS * npu_tile_bytes(mm->w_type, NPU_TILE_ROWS, mm->k);
-	npu_tile_block(mm->w_type, w + b * NPU_TILE_ROWS * bytes, n % NPU_TILE_ROWS, buf);
+		return npu_piece(&mm->w, n * mm->w_stride + b * bytes, bytes, buf);
+	at = n / NPU_TILE_ROWS * npu_tile_bytes(mm->w_type, NPU_TILE_ROWS, mm->k) + b * NPU_TILE_ROWS * bytes;
+	npu_tile_block(mm->w_type, npu_piece(&mm->w, at, NPU_TILE_ROWS * bytes, column), n % NPU_TILE_ROWS, buf);
 	return buf;
 }
 

@@ -17,7 +17,7 @@ int npu_run_matmul(const struct npu_cmd_matmul *p, struct npu_op_env *env)
 	struct npu_operand op[] = {
 		{ .t = &p->dst, .number = 0, .access = acc ? NPU_OP_READ | NPU_OP_WRITE : NPU_OP_WRITE },
 		{ .t = &p->x, .number = 1, .access = NPU_OP_READ },
-		{ .t = &p->w, .number = 2, .access = NPU_OP_READ },
+		{ .t = &p->w, .number = 2, .access = NPU_OP_READ, .in_pieces = true },
 		npu_vector_operand(&bias, p->bias, NPU_TYPE_F32, p->dst.ne[0], NPU_OPERAND_AUX0),
 	};
 	struct npu_operand *dst = &op[0], *x = &op[1], *w = &op[2];
@@ -41,8 +41,8 @@ int npu_run_matmul(const struct npu_cmd_matmul *p, struct npu_op_env *env)
 		for (uint64_t i2 = 0; i2 < p->dst.ne[2]; i2++) {
 			mm.dst = dst->p + i2 * dst->nb[2] + i3 * dst->nb[3];
 			mm.x = x->p + i2 * x->nb[2] + i3 * x->nb[3];
-			mm.w = w->p + group(i2, p->dst.ne[2], p->w.ne[2]) * w->nb[2] +
-			       group(i3, p->dst.ne[3], p->w.ne[3]) * w->nb[3];
+			mm.w = npu_pieces_from(&w->mem, group(i2, p->dst.ne[2], p->w.ne[2]) * w->nb[2] +
+							group(i3, p->dst.ne[3], p->w.ne[3]) * w->nb[3]);
 			npu_matmul_run(&mm, env->pool, env->path, scratch);
 		}
 	}
@@ -54,8 +54,8 @@ int npu_run_attention(const struct npu_cmd_attention *p, struct npu_op_env *env)
 	struct npu_operand op[] = {
 		{ .t = &p->dst, .number = 0, .access = NPU_OP_WRITE },
 		{ .t = &p->q, .number = 1, .access = NPU_OP_READ },
-		{ .t = &p->k, .number = 2, .access = NPU_OP_READ },
-		{ .t = &p->v, .number = 3, .access = NPU_OP_READ },
+		{ .t = &p->k, .number = 2, .access = NPU_OP_READ, .in_pieces = true },
+		{ .t = &p->v, .number = 3, .access = NPU_OP_READ, .in_pieces = true },
 	};
 	struct npu_attn at = {
 		.dst_type = p->dst.type, .q_type = p->q.type, .kv_type = p->k.type,
@@ -79,8 +79,8 @@ int npu_run_attention(const struct npu_cmd_attention *p, struct npu_op_env *env)
 	for (uint64_t b = 0; b < p->q.ne[3]; b++) {
 		at.dst = op[0].p + b * op[0].nb[3];
 		at.q = op[1].p + b * op[1].nb[3];
-		at.k = op[2].p + b * op[2].nb[3];
-		at.v = op[3].p + b * op[3].nb[3];
+		at.k = npu_pieces_from(&op[2].mem, b * op[2].nb[3]);
+		at.v = npu_pieces_from(&op[3].mem, b * op[3].nb[3]);
 		npu_attn_run(&at, env->pool, env->path, scratch);
 	}
 	return npu_operands_finish(env, op, 4);

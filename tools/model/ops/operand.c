@@ -98,6 +98,20 @@ static int walk(struct npu_op_env *env, const struct npu_operand *op, unsigned i
 	}
 }
 
+static int map_span(struct npu_op_env *env, struct npu_operand *op, uint64_t span, unsigned int access)
+{
+	int err;
+
+	if (op->in_pieces) {
+		err = env->map_pieces(env, op->t->addr, span, access, op->number, &op->mem);
+		op->p = err ? NULL : op->mem.p;
+		return err;
+	}
+	op->p = env->map(env, op->t->addr, span, access, op->number);
+	op->mem = (struct npu_pieces){ .p = op->p };
+	return op->p ? 0 : -EFAULT;
+}
+
 /* In place, or op->packed is set and every run has been found accessible. */
 static int map_one(struct npu_op_env *env, struct npu_operand *op)
 {
@@ -109,12 +123,9 @@ static int map_one(struct npu_op_env *env, struct npu_operand *op)
 		op->nb[i] = op->t->nb[i];
 	if (!npu_operand_span(op->t, &span))
 		return -EFAULT;	/* npu_op_plan() has refused it */
-	if (r.first == NPU_DIMS) {
-		op->p = env->map(env, op->t->addr, span, op->access, op->number);
-		return op->p ? 0 : -EFAULT;
-	}
-	op->p = env->map(env, op->t->addr, span, op->access | NPU_OP_PROBE, op->number);
-	if (op->p)
+	if (r.first == NPU_DIMS)
+		return map_span(env, op, span, op->access);
+	if (!map_span(env, op, span, op->access | NPU_OP_PROBE))
 		return 0;
 	op->packed = r.bytes;
 	for (unsigned int i = r.first; i < NPU_DIMS; i++)
@@ -166,6 +177,7 @@ int npu_operands_map(struct npu_op_env *env, struct npu_operand *op, unsigned in
 		if (!op[i].access || !op[i].packed)
 			continue;
 		op[i].p = scratch;
+		op[i].mem = (struct npu_pieces){ .p = scratch };
 		scratch += align64(op[i].packed);
 		pack_strides(&op[i]);
 		if (op[i].access & NPU_OP_READ) {

@@ -15,8 +15,10 @@ struct npu_operand {
 	const struct npu_tensor *t;
 	unsigned int number;		/* in fault records */
 	unsigned int access;		/* enum npu_op_access bits; 0 = the operand is absent */
+	bool in_pieces;			/* the operation reads (or writes) @mem in pieces, and never @p */
 	/* Set by npu_operands_map(). */
 	uint8_t *p;			/* element 0 */
+	struct npu_pieces mem;		/* from element 0 on; holds @p, or where that is NULL, pages */
 	uint64_t nb[NPU_DIMS];		/* strides at p; those of the packet, or of a packed copy */
 	uint64_t packed;		/* bytes of the packed copy, 0 when mapped in place */
 };

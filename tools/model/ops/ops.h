@@ -19,6 +19,7 @@
 
 #include "npu_isa.h"
 #include "npu_regs.h"
+#include "pieces.h"
 
 struct npu_pool;
 
@@ -75,6 +76,12 @@ struct npu_op_env {
 	 * first and the runs afterwards.
 	 */
 	void *(*map)(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand);
+	/*
+	 * The same for a large operand that is taken in pieces, which then costs
+	 * no copy where no contiguous pointer can be had: 0 and @out, or -EFAULT.
+	 */
+	int (*map_pieces)(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int access, unsigned int operand,
+			  struct npu_pieces *out);
 	/* Raise NPU_FAULT_OPERAND_ILLEGAL found while running (an index out of range); returns -EFAULT. */
 	int (*illegal)(struct npu_op_env *env, unsigned int operand, uint64_t addr);
 	/* Scratch of at least @size bytes, 64-byte aligned, kept between commands; NULL: out of host memory. */

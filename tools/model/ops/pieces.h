@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pieces.h - large operands of which an operation takes one piece after the other.
+ *
+ * Where no contiguous host pointer to an operand can be had, its pages need not be
+ * copied as a whole: whoever works on a piece of a few KiB collects it into a
+ * buffer that stays in its CPU's cache, so that memory is read once.
+ */
+#ifndef NPU_MODEL_OPS_PIECES_H
+#define NPU_MODEL_OPS_PIECES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NPU_PIECES_PAGE		4096u
+#define NPU_PIECES_PAGES	512u	/* of one table */
+
+struct npu_pieces {
+	uint8_t *p;			/* all of it, contiguous; or NULL: */
+	uint8_t *const *const *tables;	/* page i begins at tables[i / 512][i % 512] */
+	uint64_t first;			/* byte 0, counted from the first byte of page 0 */
+};
+
+/* What begins at byte @at of @s. */
+static inline struct npu_pieces npu_pieces_from(const struct npu_pieces *s, uint64_t at)
+{
+	return (struct npu_pieces){ .p = s->p ? s->p + at : NULL, .tables = s->tables, .first = s->first + at };
+}
+
+/* Byte @at; what follows is contiguous up to the end of its page. */
+static inline uint8_t *npu_pieces_byte(const struct npu_pieces *s, uint64_t at)
+{
+	uint64_t page = (s->first + at) / NPU_PIECES_PAGE;
+
+	if (s->p)
+		return s->p + at;
+	return s->tables[page / NPU_PIECES_PAGES][page % NPU_PIECES_PAGES] + (s->first + at) % NPU_PIECES_PAGE;
+}
+
+/* Bytes [at, at + len) to @buf, or from it. */
+void npu_pieces_read(const struct npu_pieces *s, uint64_t at, size_t len, uint8_t *buf);
+void npu_pieces_write(const struct npu_pieces *s, uint64_t at, size_t len, const uint8_t *buf);
+
+/* Where bytes [at, at + len) are contiguous, the pointer to them; else @buf, which is left alone. */
+uint8_t *npu_pieces_place(const struct npu_pieces *s, uint64_t at, size_t len, uint8_t *buf);
+
+const uint8_t *npu_pieces_collect(const struct npu_pieces *s, uint64_t at, size_t len, uint8_t *buf);
+
+/* Bytes [at, at + len), in place or copied to @buf. */
+static inline const uint8_t *npu_piece(const struct npu_pieces *s, uint64_t at, size_t len, uint8_t *buf)
+{
+	if (s->p || (s->first + at) % NPU_PIECES_PAGE + len <= NPU_PIECES_PAGE)
+		return npu_pieces_byte(s, at);
+	return npu_pieces_collect(s, at, len, buf);
+}
+
+/* Has bytes [at, at + len) on their way into the cache. */
+void npu_pieces_prefetch(const struct npu_pieces *s, uint64_t at, size_t len);
+
+#endif /* NPU_MODEL_OPS_PIECES_H */
