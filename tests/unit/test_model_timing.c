@@ -323,6 +323,11 @@ static void test_hazards(void **state)
 	s_inc(&s, VA_DATA, VA_DATA, 1000, 0, 1);
 	s_inc(&s, VA_DATA, VA_DATA, 1000, 0, 1);
 	assert_int_equal(hazards(b, &s), 0);
+	/* A command that does nothing stands in that order, too. */
+	s_inc(&s, VA_DATA, VA_DATA + 65536, 1000, 0, NPU_NO_TOKEN);
+	s_inc(&s, VA_DATA, VA_DATA, 0, 0, 1);
+	s_copy(&s, VA_DATA + 131072, VA_DATA, 1000, 1u << 1, NPU_NO_TOKEN);
+	assert_int_equal(hazards(b, &s), 0);
 	/* Interleaved rows: only their holes are shared. */
 	s_inc(&s, VA_DATA + 256, VA_DATA + 256, 64, 0, 1);
 	s_rows(&s, VA_DATA, VA_DATA + 131072, 64, 8, 512);

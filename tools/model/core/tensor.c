@@ -223,6 +223,9 @@ enum run cp_tensor(struct npu_model *m, struct queue *q, unsigned int len, struc
 	issue = cp_tokens_clear(q, c->wait, counter(&m->now)) + m->cfg.control_cycles;
 	if (plan.empty) {
 		cp_advance(m, q, issue);
+		/* It stands for the commands before it on its engine: programs wait for the last one only. */
+		if (c->signal != NPU_NO_TOKEN && q->token[c->signal] < m->engine_free[plan.engine])
+			q->token[c->signal] = m->engine_free[plan.engine];
 		return RUN_MORE;
 	}
 	if (cp_engine_hung(m, plan.engine)) {
