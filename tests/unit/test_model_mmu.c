@@ -156,6 +156,10 @@ static void test_exact_address(void **state)
 	struct bench *b = setup(&sync_opt);
 	uint64_t pages = bench_pages(b, 3);
 	struct stream s = { .size = 0 };
+	struct npu_cmd_map p = {
+		.cmd = { .opcode = NPU_OP_UNARY, .signal = NPU_NO_TOKEN }, .kind = NPU_UNARY_NEG,
+		.dst = f32(VA_DATA, 16, 3), .src = f32(VA + 100, 16, 3),
+	};
 
 	(void)state;
 	bench_map(b, 0, VA, pages, PAGE, 0);
@@ -165,6 +169,16 @@ static void test_exact_address(void **state)
 	q_submit(b, 0, &s);
 	q_expect_fault(b, 0, NPU_FAULT_TRANSLATION);
 	assert_int_equal(rd64(b, NPU_QC(0) + NPU_QC_FAULT_ADDR_LO), VA + PAGE);
+	assert_int_equal(NPU_FAULT_OPERAND(rd(b, NPU_QC(0) + NPU_QC_FAULT)), 1);
+	restart(b);
+	/* A stride into nowhere: the third row's first byte, not the page between the rows. */
+	p.src.nb[1] = 2 * PAGE;
+	s.size = 0;
+	s_put(&s, &p, sizeof(p), NULL, 0);
+	s_end(&s);
+	q_submit(b, 0, &s);
+	q_expect_fault(b, 0, NPU_FAULT_TRANSLATION);
+	assert_int_equal(rd64(b, NPU_QC(0) + NPU_QC_FAULT_ADDR_LO), VA + 100 + 4 * PAGE);
 	assert_int_equal(NPU_FAULT_OPERAND(rd(b, NPU_QC(0) + NPU_QC_FAULT)), 1);
 	bench_free(b);
 }
