@@ -5,6 +5,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
+#include <linux/mm.h>
 #include <linux/pagemap.h>
 
 #include <drm/drm_gem.h>
@@ -110,6 +111,13 @@ struct drm_gem_object *npu_gem_prime_import_sg_table(struct drm_device *drm,
 {
 	struct drm_gem_object *obj;
 
+	/*
+	 * The buffer may lie where the device does not reach. The DMA API then
+	 * hands over a copy, which nobody would keep in step with the buffer.
+	 */
+	if (to_npu_device(drm)->dma32)
+		return ERR_PTR(-EOPNOTSUPP);
+
 	obj = drm_gem_shmem_prime_import_sg_table(drm, attach, sgt);
 	if (!IS_ERR(obj))
 		npu_bo_list(to_npu_device(drm), to_npu_bo(obj));
@@ -130,6 +138,10 @@ struct npu_bo *npu_bo_create(struct npu_device *npu, struct npu_vm *exclusive, u
 {
 	struct drm_gem_shmem_object *shmem;
 	struct npu_bo *bo;
+
+	/* It could never be used: refuse it before it takes all memory from everybody. */
+	if (size >> PAGE_SHIFT > totalram_pages())
+		return ERR_PTR(-ENOMEM);
 
 	shmem = drm_gem_shmem_create(&npu->drm, size);
 	if (IS_ERR(shmem))

@@ -7,7 +7,7 @@
 #include "kselftest_harness.h"
 #include "npu_test.h"
 
-#define MAX_NTH	400
+#define MAX_NTH	2000
 
 static bool setup_injector(const char *name)
 {
@@ -21,17 +21,11 @@ static bool setup_injector(const char *name)
 
 	for (i = 0; i < ARRAY_LEN(set); i++) {
 		char path[128];
-		int fd;
 
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", name, set[i].file);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		if (fd < 0) {
-			/* min-order is fail_page_alloc's only. */
-			ok &= !strcmp(set[i].file, "min-order") || !strcmp(set[i].file, "ignore-gfp-highmem");
-			continue;
-		}
-		ok &= write(fd, set[i].text, strlen(set[i].text)) > 0;
-		close(fd);
+		/* min-order is fail_page_alloc's only. */
+		ok &= !write_file(path, set[i].text) || !strcmp(set[i].file, "min-order") ||
+		      !strcmp(set[i].file, "ignore-gfp-highmem");
 	}
 	return ok;
 }
@@ -202,6 +196,38 @@ TEST_F_TIMEOUT(nth, submit, 240)
 	jobs[1].syncs = (struct drm_npu_obj_array){ sizeof(sync), 1, (uintptr_t)&sync };
 	FOR_EACH_FAILURE((sync.value++, submit(c->fd, c->queue, jobs, 2)),
 			 ASSERT_EQ(0, timeline_wait(c->fd, tl, sync.value, now_ns() + LONG_WAIT)));
+}
+
+/*
+ * Probe: every error path of it. What it allocates for names and files in debugfs may
+ * fail unseen.
+ */
+TEST_F_TIMEOUT(nth, probe, 600)
+{
+	char name[256], driver[PATH_MAX];
+	struct client *c = &self->c;
+	int nth, ret = 0, refused = 0;
+	bool hit = true;
+
+	ASSERT_TRUE(sysfs_device(c->fd, name, sizeof(name), driver));
+	client_close(c);
+	ASSERT_EQ(0, write_in(driver, "unbind", name));
+	for (nth = 1; hit && nth < MAX_NTH; nth++) {
+		arm(self->fd, nth);
+		ret = write_in(driver, "bind", name);
+		hit = disarm(self->fd);
+		if (!ret && hit)
+			ASSERT_EQ(0, write_in(driver, "unbind", name));
+		refused += ret != 0;
+		EXPECT_TRUE(!ret || ret == -ENOMEM || ret == -EFAULT) { TH_LOG("allocation %d: %d", nth, ret); }
+	}
+	TH_LOG("%d allocations failed, %d of them refused the device", nth - 2, refused);
+	EXPECT_LT(nth, MAX_NTH);
+	EXPECT_GT(refused, 10);
+	ASSERT_EQ(0, ret);
+	ASSERT_TRUE(use_node_of(name));
+	ASSERT_EQ(0, client_open(c));
+	EXPECT_EQ(0, client_ping(c, 0, 1));
 }
 
 TEST_HARNESS_MAIN

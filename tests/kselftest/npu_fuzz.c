@@ -458,18 +458,16 @@ static void quiet_injectors(void)
 	static const char * const wait[] = { "failslab/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-wait" };
 	char path[96];
 	unsigned int i;
-	int fd;
 
 	for (i = 0; i < ARRAY_LEN(files) + ARRAY_LEN(wait); i++) {
 		bool is_wait = i >= ARRAY_LEN(files);
+		int ret;
 
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", is_wait ? wait[i - ARRAY_LEN(files)] : files[i]);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (write(fd, is_wait ? "N" : "0", 1) != 1)
-			perror(path);
-		close(fd);
+		ret = write_file(path, is_wait ? "N" : "0");
+		/* Not every kernel has every injector. */
+		if (ret && ret != -ENOENT)
+			fprintf(stderr, "%s: %s\n", path, strerror(-ret));
 	}
 }
 
@@ -478,12 +476,9 @@ static void child(struct shared *sh, uint64_t seed, bool fail)
 	struct proc p = { .rng = seed | 1, .sh = sh, .fail_fd = -1 };
 	unsigned int total = 0, i;
 
-	int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
 	/* Mappings hold whole objects: where memory runs out, it is this process that has it. */
-	if (oom >= 0 && write(oom, "1000", 4) != 4)
+	if (write_file("/proc/self/oom_score_adj", "1000"))
 		perror("oom_score_adj");
-	close(oom);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	p.fd = npu_open();
 	if (p.fd < 0)

@@ -6,10 +6,12 @@
 
 FIXTURE(dev) {
 	int fd;
+	int log;
 };
 
 FIXTURE_SETUP(dev)
 {
+	self->log = log_open();
 	self->fd = npu_open();
 	if (self->fd == -ENODEV)
 		SKIP(return, "no node of driver npu");
@@ -20,6 +22,7 @@ FIXTURE_TEARDOWN(dev)
 {
 	if (self->fd >= 0)
 		close(self->fd);
+	EXPECT_TRUE(log_is_quiet(self->log));
 }
 
 /* ---- DEV_QUERY ---------------------------------------------------------------- */
@@ -142,6 +145,19 @@ TEST_F(dev, vm_bad)
 	d.pad = 1;
 	d.id = vm_create(self->fd);
 	EXPECT_EQ(-EINVAL, npu_ioctl(self->fd, DRM_IOCTL_NPU_VM_DESTROY, &d));
+}
+
+TEST_F_TIMEOUT(dev, vm_limit, 120)
+{
+	int i, id;
+
+	for (i = 0; i < 4096; i++) {
+		id = vm_create(self->fd);
+		ASSERT_GT(id, 0);
+	}
+	EXPECT_EQ(-ENOSPC, vm_create(self->fd));
+	EXPECT_EQ(0, vm_destroy(self->fd, id));
+	EXPECT_GT(vm_create(self->fd), 0);
 }
 
 TEST_F(dev, vm_ids_belong_to_the_file)
@@ -312,6 +328,7 @@ TEST_F(dev, queue_bad)
 	int vm = vm_create(self->fd);
 	struct drm_npu_queue_create a = { .vm_id = vm, .flags = 1 };
 	struct drm_npu_queue_destroy d = { 0 };
+	struct drm_npu_queue_get_state st = { .pad = 1 };
 
 	EXPECT_EQ(-EINVAL, npu_ioctl(self->fd, DRM_IOCTL_NPU_QUEUE_CREATE, &a));
 	a.flags = 0;
@@ -323,6 +340,14 @@ TEST_F(dev, queue_bad)
 	d.id = queue_create(self->fd, vm, 0, 0);
 	d.pad = 1;
 	EXPECT_EQ(-EINVAL, npu_ioctl(self->fd, DRM_IOCTL_NPU_QUEUE_DESTROY, &d));
+	st.id = d.id;
+	EXPECT_EQ(-EINVAL, npu_ioctl(self->fd, DRM_IOCTL_NPU_QUEUE_GET_STATE, &st));
+	st.pad = 0;
+	EXPECT_EQ(0, npu_ioctl(self->fd, DRM_IOCTL_NPU_QUEUE_GET_STATE, &st));
+	/* Id 0 is never valid. */
+	EXPECT_EQ(-ENOENT, queue_state(self->fd, 0, &st));
+	EXPECT_EQ(-ENOENT, queue_destroy(self->fd, 0));
+	EXPECT_EQ(-ENOENT, queue_create(self->fd, 0, 0, 0));
 }
 
 TEST_F(dev, queue_realtime_needs_a_right)

@@ -140,25 +140,11 @@ TEST_F(isolation, sweep_reads_nothing_foreign)
 
 #define CGROUP	"/sys/fs/cgroup/npu-test"
 
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
 static long long charged(void)
 {
-	char text[32] = "";
-	int fd = open(CGROUP "/memory.current", O_RDONLY | O_CLOEXEC);
+	char text[32];
 
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		return -1;
-	close(fd);
-	return atoll(text);
+	return read_file(CGROUP "/memory.current", text, sizeof(text)) < 0 ? -1 : atoll(text);
 }
 
 /* In a group of its own: what a BO, and then 64 VMs with a queue each, add to its charge. */
@@ -167,9 +153,10 @@ static void charge(int result)
 	const long long bo_size = 16 * MIB;
 	long long sum[3];
 	struct client c;
+	char limit[32];
 	int bo, i;
 
-	if (!write_file(CGROUP "/cgroup.procs", "0") || client_open(&c))
+	if (write_file(CGROUP "/cgroup.procs", "0") || client_open(&c))
 		_exit(1);
 	sum[0] = charged();
 	bo = bo_create(c.fd, bo_size, DRM_NPU_BO_NO_MMAP, c.vm);
@@ -183,6 +170,16 @@ static void charge(int result)
 			_exit(3);
 	}
 	sum[2] = charged();
+	/* Above the limit: an error, and nobody is killed. */
+	snprintf(limit, sizeof(limit), "%lld", sum[2] + bo_size);
+	bo = bo_create(c.fd, 4 * bo_size, DRM_NPU_BO_NO_MMAP, c.vm);
+	if (bo < 0 || write_file(CGROUP "/memory.max", limit))
+		_exit(5);
+	if (vm_map(c.fd, c.vm, bo, 0, c.va + 128 * MIB, 4 * bo_size) != -ENOMEM)
+		_exit(6);
+	/* What it had until then goes with the object. */
+	if (bo_close(c.fd, bo) || client_ping(&c, 0, 1))
+		_exit(7);
 	if (write(result, sum, sizeof(sum)) != sizeof(sum))
 		_exit(4);
 	_exit(0);
@@ -200,7 +197,7 @@ TEST(memory_is_charged_to_the_cgroup)
 	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) &&
 	    mount("none", "/sys/fs/cgroup", "cgroup2", 0, NULL))
 		SKIP(return, "no cgroup v2 here");
-	if (!write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory") ||
+	if (write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory") ||
 	    (mkdir(CGROUP, 0755) && errno != EEXIST) || charged() < 0)
 		SKIP(return, "no memory controller here");
 

@@ -4,67 +4,24 @@
 #include "kselftest_harness.h"
 #include "npu_test.h"
 
-#include <sys/sysmacros.h>
-
 FIXTURE(power) {
 	struct client c;
 	char dev[256];		/* sysfs folder of the device */
 };
 
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-static bool read_file(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	if (fd >= 0)
-		close(fd);
-	if (n < 0)
-		return false;
-	text[n] = 0;
-	text[strcspn(text, "\n")] = 0;
-	return true;
-}
-
 FIXTURE_SETUP(power)
 {
-	struct stat st;
 	int ret = client_open(&self->c);
 
 	if (ret == -ENODEV)
 		SKIP(return, "no node of driver npu");
 	ASSERT_EQ(0, ret);
-	ASSERT_EQ(0, fstat(self->c.fd, &st));
-	snprintf(self->dev, sizeof(self->dev), "/sys/dev/char/%u:%u/device", major(st.st_rdev), minor(st.st_rdev));
+	ASSERT_TRUE(sysfs_folder(self->c.fd, self->dev, sizeof(self->dev)));
 }
 
 FIXTURE_TEARDOWN(power)
 {
 	client_close(&self->c);
-}
-
-static bool runtime_status(const char *dev, const char *want, int ms)
-{
-	char path[320], text[32];
-
-	snprintf(path, sizeof(path), "%s/power/runtime_status", dev);
-	do {
-		if (!read_file(path, text, sizeof(text)))
-			return false;
-		if (!strcmp(text, want))
-			return true;
-		usleep(10000);
-	} while ((ms -= 10) > 0);
-	return false;
 }
 
 TEST_F_TIMEOUT(power, sleeps_when_idle_and_wakes_for_work, 60)
@@ -74,12 +31,11 @@ TEST_F_TIMEOUT(power, sleeps_when_idle_and_wakes_for_work, 60)
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, client_ping(&self->c, i, 100 + i));
 		if (i == 0 && !runtime_status(self->dev, "suspended", 5000)) {
-			char path[320], text[32];
+			char text[32];
 
-			snprintf(path, sizeof(path), "%s/power/control", self->dev);
-			if (!read_file(path, text, sizeof(text)))
+			if (read_in(self->dev, "power/control", text, sizeof(text)) < 0)
 				SKIP(return, "no runtime PM in this kernel");
-			ASSERT_STREQ("auto", text);
+			ASSERT_STREQ("auto\n", text);
 			TH_LOG("still not suspended");
 			ASSERT_TRUE(false);
 		}
@@ -96,14 +52,13 @@ TEST_F_TIMEOUT(power, stays_up_while_working, 60)
 	stream_end(&s);
 	ASSERT_EQ(0, client_submit(&self->c, s.size, sync));
 	while (syncobj_wait(self->c.fd, sync, 0)) {
-		char path[320], text[32];
+		char text[32];
 
-		snprintf(path, sizeof(path), "%s/power/runtime_status", self->dev);
-		if (!read_file(path, text, sizeof(text)))
+		if (read_in(self->dev, "power/runtime_status", text, sizeof(text)) < 0)
 			SKIP(return, "no runtime PM in this kernel");
 		/* It may have ended between the two looks. */
 		if (syncobj_wait(self->c.fd, sync, 0))
-			EXPECT_STREQ("active", text);
+			EXPECT_STREQ("active\n", text);
 		usleep(5000);
 	}
 }
@@ -115,11 +70,11 @@ static const char *suspend_once(void)
 
 	if (geteuid())
 		return "not root";
-	if (!read_file("/sys/power/state", text, sizeof(text)) || !strstr(text, "freeze"))
+	if (read_file("/sys/power/state", text, sizeof(text)) < 0 || !strstr(text, "freeze"))
 		return "no s2idle in this kernel";
-	if (!write_file("/sys/power/pm_test", "devices"))
+	if (write_file("/sys/power/pm_test", "devices"))
 		return "no pm_test (CONFIG_PM_DEBUG)";
-	if (!write_file("/sys/power/state", "freeze"))
+	if (write_file("/sys/power/state", "freeze"))
 		return "failed";
 	write_file("/sys/power/pm_test", "none");
 	return NULL;

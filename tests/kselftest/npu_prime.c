@@ -125,6 +125,8 @@ TEST_F(prime, foreign_buffer)
 	fd = ioctl(dev, UDMABUF_CREATE, &create);
 	ASSERT_GE(fd, 0);
 	h = prime_import(self->a.fd, fd);
+	if (h == -EOPNOTSUPP)
+		SKIP(return, "refused: this device does not reach all memory of this machine");
 	ASSERT_GT(h, 0);
 	ASSERT_EQ(0, vm_map(self->a.fd, self->a.vm, h, 0, va, 4 * PAGE));
 	p[0] = 31;

@@ -484,36 +484,197 @@ static inline int syncobj_error(int fd, uint32_t handle)
 	return info.status < 0 ? info.status : 0;
 }
 
-/* ---- sysfs ---------------------------------------------------------------------------- */
+/* ---- Files of the kernel: sysfs, procfs, debugfs ---------------------------------------- */
 
-static inline bool sysfs_poke(const char *dir, const char *file, const char *text)
+/* 0 or -errno. */
+static inline int write_file(const char *path, const char *text)
 {
-	char path[PATH_MAX + 32];
-	int fd;
-	bool ok;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ok = fd >= 0 && write(fd, text, strlen(text)) > 0;
 	if (fd >= 0)
 		close(fd);
-	return ok;
+	return ret;
+}
+
+/* The whole file, or what there is room for, and a zero behind it: bytes, or -errno. */
+static inline ssize_t read_file(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 0, got = -1;
+
+	while (fd >= 0 && n < (ssize_t)size - 1 && (got = read(fd, text + n, size - 1 - n)) > 0)
+		n += got;
+	if (got < 0)
+		n = -errno;
+	text[n < 0 ? 0 : n] = 0;
+	if (fd >= 0)
+		close(fd);
+	return n;
+}
+
+static inline int write_in(const char *dir, const char *file, const char *text)
+{
+	char path[PATH_MAX + 32];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	return write_file(path, text);
+}
+
+static inline ssize_t read_in(const char *dir, const char *file, char *text, size_t size)
+{
+	char path[PATH_MAX + 32];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	return read_file(path, text, size);
+}
+
+/* The sysfs folder of the device behind the node @fd. */
+static inline bool sysfs_folder(int fd, char *path, size_t size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	snprintf(path, size, "/sys/dev/char/%u:%u/device", major(st.st_rdev), minor(st.st_rdev));
+	return true;
+}
+
+/* Wait at most @ms for the device to be "active" or "suspended" at run time. */
+static inline bool runtime_status(const char *folder, const char *want, int ms)
+{
+	char text[32];
+
+	do {
+		if (read_in(folder, "power/runtime_status", text, sizeof(text)) < 0)
+			return false;
+		if (!strncmp(text, want, strlen(want)))
+			return true;
+		usleep(10000);
+	} while ((ms -= 10) > 0);
+	return false;
 }
 
 /* Name of the device behind the node @fd, and the sysfs folder of its driver (PATH_MAX). */
 static inline bool sysfs_device(int fd, char *name, size_t size, char *driver)
 {
 	char path[64], real[PATH_MAX];
-	struct stat st;
 
-	if (fstat(fd, &st))
-		return false;
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/device", major(st.st_rdev), minor(st.st_rdev));
-	if (!realpath(path, real))
+	if (!sysfs_folder(fd, path, sizeof(path)) || !realpath(path, real))
 		return false;
 	snprintf(name, size, "%s", strrchr(real, '/') + 1);
 	strcat(path, "/driver");
 	return realpath(path, driver);
+}
+
+/* The driver's folder in debugfs; its name differs between kernels and kinds of nodes. */
+static inline bool find_debugfs(int fd, const char *name, char *path, size_t size)
+{
+	static const char * const roots[] = { "accel", "dri" };
+	char file[PATH_MAX + 16];
+	unsigned int i, minor_name;
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	for (i = 0; i < ARRAY_LEN(roots); i++) {
+		for (minor_name = 0; minor_name < 2; minor_name++) {
+			if (minor_name)
+				snprintf(path, size, "/sys/kernel/debug/%s/%u", roots[i], minor(st.st_rdev));
+			else
+				snprintf(path, size, "/sys/kernel/debug/%s/%s", roots[i], name);
+			snprintf(file, sizeof(file), "%s/npu_vms", path);
+			if (!access(file, R_OK))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* How many lines of a file of the driver in debugfs begin with one of @first; 0 where there is none. */
+static inline unsigned int count_lines(const char *debugfs, const char *file, const char *first)
+{
+	char path[PATH_MAX + 32], line[512];
+	unsigned int n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", debugfs, file);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		n += !!strchr(first, line[0]);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* What the driver holds for all its files, as debugfs shows it; zeroes where there is none. */
+struct objects {
+	unsigned int vms, queues, buffers;
+};
+
+static inline struct objects count_objects(int fd)
+{
+	char name[256], driver[PATH_MAX], debugfs[PATH_MAX];
+	struct objects n = { 0 };
+
+	if (!sysfs_device(fd, name, sizeof(name), driver) || !find_debugfs(fd, name, debugfs, sizeof(debugfs)))
+		return n;
+	n.vms = count_lines(debugfs, "npu_vms", "v");
+	n.queues = count_lines(debugfs, "npu_queues", "0123456789");
+	/* The last line is the sum. */
+	n.buffers = count_lines(debugfs, "npu_gems", "0123456789") - 1;
+	return n;
+}
+
+/* Objects of closed files go in the background: wait until there are no more than @want. */
+static inline bool wait_objects(int fd, const struct objects *want)
+{
+	struct objects n;
+	int ms = 60000;
+
+	do {
+		n = count_objects(fd);
+		if (n.vms <= want->vms && n.queues <= want->queues && n.buffers <= want->buffers)
+			return true;
+		usleep(20000);
+	} while ((ms -= 20) > 0);
+	printf("# %u VMs, %u queues, %u buffers; expected %u, %u, %u\n", n.vms, n.queues, n.buffers,
+	       want->vms, want->queues, want->buffers);
+	return false;
+}
+
+/* ---- The kernel log: bad input leaves nothing there ------------------------------------- */
+
+/* From here on; -1 where it may not be read. */
+static inline int log_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+/* Nothing about the device since log_open(), but for what is for debugging. Closes @fd. */
+static inline bool log_is_quiet(int fd)
+{
+	bool quiet = true;
+	char line[8192];
+	ssize_t n;
+
+	while (fd >= 0 && ((n = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE)) {
+		if (n <= 0)
+			continue;
+		line[n] = 0;
+		/* "priority,number,time,flags;text" */
+		if ((atoi(line) & 7) < 7 && strstr(line, "npu")) {
+			printf("# kernel log: %s", strchr(line, ';') ?: line);
+			quiet = false;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return quiet;
 }
 
 /* There may be another device, and numbers of nodes change: this device's node, from now on. */

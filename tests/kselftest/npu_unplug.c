@@ -28,10 +28,10 @@ FIXTURE_TEARDOWN(unplug)
 {
 	client_close(&self->c);
 	if (self->unbound)
-		sysfs_poke(self->driver, "bind", self->name);
+		write_in(self->driver, "bind", self->name);
 }
 
-#define UNBIND() do { self->unbound = true; ASSERT_TRUE(sysfs_poke(self->driver, "unbind", self->name)); } while (0)
+#define UNBIND() do { self->unbound = true; ASSERT_EQ(0, write_in(self->driver, "unbind", self->name)); } while (0)
 
 TEST_F_TIMEOUT(unplug, open_file, 60)
 {
@@ -48,7 +48,7 @@ TEST_F_TIMEOUT(unplug, open_file, 60)
 	EXPECT_EQ(1, client_data(&self->c)[0]);
 	client_data(&self->c)[0] = 2;
 	client_close(&self->c);
-	ASSERT_TRUE(sysfs_poke(self->driver, "bind", self->name));
+	ASSERT_EQ(0, write_in(self->driver, "bind", self->name));
 	self->unbound = false;
 	ASSERT_TRUE(use_node_of(self->name));
 	ASSERT_EQ(0, client_open(&again));
@@ -86,9 +86,11 @@ TEST_F_TIMEOUT(unplug, jobs_in_flight, 60)
 
 TEST_F_TIMEOUT(unplug, again_and_again_under_load, 120)
 {
-	int i, status;
+	int i, status, ready[2];
+	char byte = 0;
 
 	client_close(&self->c);
+	ASSERT_EQ(0, pipe(ready));
 	for (i = 0; i < 8; i++) {
 		pid_t pid;
 
@@ -99,8 +101,10 @@ TEST_F_TIMEOUT(unplug, again_and_again_under_load, 120)
 			struct client c;
 			struct stream s;
 
-			if (client_open(&c))
+			/* From here on the device may go. */
+			if (client_open(&c) || write(ready[1], &byte, 1) != 1)
 				_exit(1);
+			close(ready[1]);
 			for (;;) {
 				s = client_stream(&c);
 				stream_loop(&s, 10000);
@@ -109,12 +113,13 @@ TEST_F_TIMEOUT(unplug, again_and_again_under_load, 120)
 					_exit(0);
 			}
 		}
-		usleep(50000 + i * 10000);
+		ASSERT_EQ(1, read(ready[0], &byte, 1));
+		usleep(i * 10000);
 		UNBIND();
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_TRUE(WIFEXITED(status));
 		EXPECT_EQ(0, WEXITSTATUS(status));
-		ASSERT_TRUE(sysfs_poke(self->driver, "bind", self->name));
+		ASSERT_EQ(0, write_in(self->driver, "bind", self->name));
 		self->unbound = false;
 	}
 }

@@ -7,12 +7,14 @@
 FIXTURE(bind) {
 	struct client c;
 	uint64_t va;		/* free range, 2 MiB aligned */
+	int log;
 };
 
 FIXTURE_SETUP(bind)
 {
 	int ret = client_open(&self->c);
 
+	self->log = log_open();
 	if (ret == -ENODEV)
 		SKIP(return, "no node of driver npu");
 	ASSERT_EQ(0, ret);
@@ -22,6 +24,7 @@ FIXTURE_SETUP(bind)
 FIXTURE_TEARDOWN(bind)
 {
 	client_close(&self->c);
+	EXPECT_TRUE(log_is_quiet(self->log));
 }
 
 /* The device's own view of address @va: 0 and *value, or the error of the run. */
@@ -423,6 +426,74 @@ TEST_F_TIMEOUT(bind, many_random_binds_hold_their_data, 120)
 		ASSERT_EQ(0, peek(c, self->va + i * PAGE, &v));
 		ASSERT_EQ(shadow[i] + 1, v);
 	}
+}
+
+/* Four GiB of addresses in one call, and all that there are out in another. */
+TEST_F_TIMEOUT(bind, gigabytes_of_addresses, 120)
+{
+	enum { N = 1024 };
+	const uint64_t size = 4 * MIB, va = self->c.va_start + (4ull << 30);
+	struct drm_npu_vm_bind_op *ops = calloc(N, sizeof(*ops));
+	struct client *c = &self->c;
+	int bo = bo_create(c->fd, size, 0, c->vm), i;
+	volatile uint64_t *p = bo_map(c->fd, bo, size);
+	uint64_t v;
+
+	ASSERT_NE(NULL, ops);
+	ASSERT_NE(NULL, p);
+	p[7] = 1234;
+	for (i = 0; i < N; i++)
+		ops[i] = (struct drm_npu_vm_bind_op){
+			.type = DRM_NPU_VM_BIND_MAP, .bo_handle = bo, .va = va + i * size, .size = size,
+		};
+	ASSERT_EQ(0, vm_bind(c->fd, c->vm, 0, ops, N));
+	for (i = 0; i < N; i += N - 1) {
+		ASSERT_EQ(0, peek(c, va + i * size + 56, &v));
+		EXPECT_EQ(1234, v);
+	}
+	ASSERT_EQ(0, vm_unmap(c->fd, c->vm, va, c->va_start + c->va_size - va));
+	peek(c, va + (N - 1) * size, &v);
+	EXPECT_TRUE(queue_faulted(c));
+	free(ops);
+}
+
+static uint64_t memory(const char *key)
+{
+	char text[4096], *p;
+
+	if (read_file("/proc/meminfo", text, sizeof(text)) < 0)
+		return 0;
+	p = strstr(text, key);
+	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
+}
+
+TEST_F_TIMEOUT(bind, an_object_of_gigabytes, 300)
+{
+	const uint64_t size = 2ull << 30, va = self->c.va_start + (1ull << 30);
+	struct client *c = &self->c;
+	struct stream s;
+	uint64_t v;
+	int bo;
+
+	if (memory("MemAvailable:") < size + 512 * MIB)
+		SKIP(return, "needs 2.5 GiB of free memory");
+	bo = bo_create(c->fd, size, DRM_NPU_BO_NO_MMAP, c->vm);
+	ASSERT_GT(bo, 0);
+	ASSERT_EQ(0, vm_map(c->fd, c->vm, bo, 0, va, size));
+	s = client_stream(c);
+	stream_store(&s, va + size - 8, 4711);
+	stream_end(&s);
+	ASSERT_EQ(0, client_run(c, s.size));
+	ASSERT_EQ(0, peek(c, va + size - 8, &v));
+	EXPECT_EQ(4711, v);
+	ASSERT_EQ(0, peek(c, va + size / 2, &v));
+	EXPECT_EQ(0, v);
+}
+
+/* More than there is: refused before the machine runs dry. */
+TEST_F(bind, more_than_the_machine_has)
+{
+	EXPECT_EQ(-ENOMEM, bo_create(self->c.fd, 2 * memory("MemTotal:"), DRM_NPU_BO_NO_MMAP, self->c.vm));
 }
 
 TEST_HARNESS_MAIN

@@ -4,7 +4,7 @@
 # The last line sums up; the exit status is 1 when a test failed.
 cd "$(dirname "$0")" || exit 1
 [ $# -gt 0 ] || set -- npu_ioctl npu_vm_bind npu_submit npu_recovery npu_isolation npu_prime \
-	npu_power npu_inject npu_fail_nth npu_two_devices npu_unplug
+	npu_power npu_inject npu_hwfault npu_fail_nth npu_two_devices npu_unplug
 failed=0
 for t in "$@"; do
 	if [ ! -x "./$t" ]; then

@@ -25,6 +25,9 @@ extern "C" {
  * - Object ids (VMs, queues) and GEM handles belong to the file. Id 0 is never
  *   valid.
  * - Timeouts are absolute, CLOCK_MONOTONIC, nanoseconds: ioctls restart.
+ * - Buffers are shared through PRIME. Exporting an exclusive one is -EPERM.
+ *   Importing another driver's is -EOPNOTSUPP where the device does not reach all
+ *   memory of the machine: it would work on a copy.
  * - Any ioctl may return -ENODEV after the device has gone, -EFAULT for a bad
  *   user pointer, -ENOMEM, and -EINTR or a restart for a signal.
  */
@@ -415,12 +418,17 @@ enum drm_npu_bo_flags {
 /**
  * struct drm_npu_bo_create - argument of DRM_IOCTL_NPU_BO_CREATE
  *
- * The memory is zero. It is taken when the BO is first mapped (by VM_BIND or by a
- * CPU's access), stays in memory until the BO goes, and is charged to the memory
- * cgroup of the process that mapped it first.
+ * The memory is zero. It is taken, as a whole, when the BO is first mapped (by
+ * VM_BIND, BO_SYNC or mmap()), stays in memory until the BO and its mappings go, is
+ * never swapped out, and is charged to the memory cgroup of the process that mapped it
+ * first. The driver sets no limit of its own: a client may ask for gigabytes, and what
+ * keeps it from taking the machine's memory is memory.max of its cgroup. A mapping
+ * that finds no memory fails with -ENOMEM; the OOM killer is not called for it, but
+ * whoever asks for memory next may call it.
  *
  * Errors: -EINVAL @size 0 or more than &drm_npu_vm_create.va_size, @flags, @pad;
- * -ENOENT no VM @exclusive_vm_id.
+ * -ENOMEM @size is more than all memory of the machine; -ENOENT no VM
+ * @exclusive_vm_id.
  */
 struct drm_npu_bo_create {
 	/** @size: in/out: Bytes; rounded up to the page size. */

@@ -22,8 +22,7 @@ run_usage() {
 		  -g OPTION   QEMU option of the NPU, as threads=2 or isa=scalar (repeatable)
 		  -d TREE     device tree of dts/ by name (default: virt-board or virt-board-dual)
 		  -S          output over a serial port, stderr with it: for commands that
-		              suspend the system, which virtio's 9p and console do not survive;
-		              without /out
+		              suspend the system, which virtio's 9p and console do not survive
 		  -x OPTION   option for QEMU itself (repeatable)
 		  -D          do not load the driver
 		  -R          let the guest reboot (COMMAND runs again) instead of ending
@@ -140,7 +139,8 @@ boot_request() {
 	{
 		echo "mode=$1"
 		echo "driver=$driver"
-		if [ "$serial" = yes ]; then echo "serial=yes"; else echo "output=yes"; fi
+		echo "output=yes"
+		[ "$serial" = no ] || echo "serial=yes"
 		[ -z "$models" ] || echo "models=yes"
 		[ "$warnings" = pass ] || echo "leaks=yes"
 	} >"$request/etc/board/config"
