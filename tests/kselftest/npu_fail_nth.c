@@ -37,12 +37,16 @@ FIXTURE(nth) {
 
 FIXTURE_SETUP(nth)
 {
+	char name[256], driver[PATH_MAX];
 	int ret = client_open(&self->c);
 
 	self->fd = -1;
 	if (ret == -ENODEV)
 		SKIP(return, "no node of driver npu");
 	ASSERT_EQ(0, ret);
+	/* A look for the node that fails would end in ENODEV. */
+	ASSERT_TRUE(sysfs_device(self->c.fd, name, sizeof(name), driver));
+	ASSERT_TRUE(use_node_of(name));
 	self->fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (self->fd < 0)
 		SKIP(return, "no fail-nth (CONFIG_FAULT_INJECTION)");
