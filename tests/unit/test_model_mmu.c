@@ -495,6 +495,40 @@ static void test_scattered_view(void **state)
 	bench_free(b);
 }
 
+/* What was found for a large operand ends with any of its pages. */
+static void test_large_operand(void **state)
+{
+	enum { N = 600, LAST = N - 1 };
+	struct bench *b = setup(&sync_opt);
+	uint64_t pages = bench_pages(b, N), other = bench_pages(b, 1);
+	struct stream s = { .size = 0 };
+	float *last = bus(b, pages + LAST * PAGE), *moved = bus(b, other);
+
+	(void)state;
+	bench_map(b, 0, VA, pages, N * PAGE, 0);
+	s_inc(&s, VA, VA, N * 1024, 0, NPU_NO_TOKEN);
+	s_inc(&s, VA, VA, N * 1024, 0, NPU_NO_TOKEN);
+	s_end(&s);
+	assert_true(q_wait(b, 0, q_submit(b, 0, &s)));
+	assert_true(last[1023] == 2.0f);
+
+	bench_map(b, 0, VA + LAST * PAGE, other, PAGE, 0);
+	assert_true(q_wait(b, 0, q_submit(b, 0, &s)));
+	assert_true(last[1023] == 4.0f && moved[1023] == 0.0f);		/* not flushed */
+	as_range(b, 0, VA + LAST * PAGE, PAGE);
+	as_cmd(b, 0, NPU_AS_CMD_FLUSH);
+	assert_true(q_wait(b, 0, q_submit(b, 0, &s)));
+	assert_true(last[1023] == 4.0f && moved[1023] == 2.0f);
+
+	bench_unmap(b, 0, VA + LAST * PAGE, PAGE);
+	as_cmd(b, 0, NPU_AS_CMD_FLUSH);
+	q_submit(b, 0, &s);
+	q_expect_fault(b, 0, NPU_FAULT_TRANSLATION);
+	assert_int_equal(rd64(b, NPU_QC(0) + NPU_QC_FAULT_ADDR_LO), VA + LAST * PAGE);
+	assert_true(moved[1023] == 2.0f && *(float *)bus(b, pages) == 6.0f);
+	bench_free(b);
+}
+
 static void test_scattered_gather(void **state)
 {
 	struct bench *b = bench_new(&sync_opt);
@@ -680,6 +714,7 @@ int main(void)
 		cmocka_unit_test(test_lock_under_traffic),
 		cmocka_unit_test(test_lock_with_hung_queue),
 		cmocka_unit_test(test_scattered_view),
+		cmocka_unit_test(test_large_operand),
 		cmocka_unit_test(test_scattered_gather),
 		cmocka_unit_test(test_scattered_rows),
 		cmocka_unit_test(test_view_limit),

@@ -130,6 +130,17 @@ struct walk_entry {
 	uint64_t table;		/* bus address of the level-3 table */
 };
 
+/* Where a large operand was found: a program uses the same ones again and again. */
+#define SPAN_CACHE_LOG2	9
+#define SPAN_CACHE	(1u << SPAN_CACHE_LOG2)
+
+struct span_entry {
+	uint64_t va, len;	/* 0: none */
+	uint8_t *host;
+	uint64_t gen;		/* of the slot: later ones end it */
+	bool write;
+};
+
 struct slot {
 	/* Registers. */
 	uint64_t reg_table;
@@ -151,9 +162,10 @@ struct slot {
 	uint32_t leaf_count, leaf_room;
 	struct leaf *last;
 	struct walk_entry walks[WALK_CACHE];
+	struct span_entry spans[SPAN_CACHE];	/* large operands that were found contiguous */
 	struct segment *segments;
 	uint32_t segment_count;
-	uint32_t gen;		/* counts invalidations: host pointers kept elsewhere end */
+	uint64_t gen;		/* counts invalidations: host pointers kept elsewhere end */
 };
 
 /* What a translation ended in. */
@@ -284,7 +296,7 @@ struct queue {
 	uint64_t watchdog_cycles, budget_cycles;	/* of the job */
 	uint8_t *fetch;		/* host pointer of the stream page in use */
 	uint64_t fetch_va;
-	uint32_t fetch_gen;
+	uint64_t fetch_gen;
 	unsigned char packet[NPU_PACKET_MAX] __attribute__((aligned(64)));
 };
 

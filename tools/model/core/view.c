@@ -427,7 +427,7 @@ static int translate(struct npu_model *m, struct slot *s, uint64_t va, uint64_t 
 }
 
 /* Translates [va, va + len), and returns a contiguous host pointer to it; NULL: a fault, or (code 0) there is none. */
-static uint8_t *contiguous(struct npu_model *m, struct slot *s, uint64_t va, uint64_t len, bool write, struct xlate *x)
+static uint8_t *look_up(struct npu_model *m, struct slot *s, uint64_t va, uint64_t len, bool write, struct xlate *x)
 {
 	uint8_t *host;
 
@@ -451,6 +451,29 @@ static uint8_t *contiguous(struct npu_model *m, struct slot *s, uint64_t va, uin
 	if (translate(m, s, va, len, write, &host, x))
 		return NULL;
 	return host ? host : view(m, s, va, len);
+}
+
+static struct span_entry *span_slot(struct slot *s, uint64_t va)
+{
+	return &s->spans[(va >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - SPAN_CACHE_LOG2)];
+}
+
+/* The same of a span of several leaves, which takes long to look up. */
+static uint8_t *contiguous(struct npu_model *m, struct slot *s, uint64_t va, uint64_t len, bool write,
+			   struct xlate *x)
+{
+	struct span_entry *e = span_slot(s, va);
+	uint8_t *host;
+
+	x->code = 0;
+	if (len <= LEAF_SIZE)
+		return look_up(m, s, va, len, write, x);
+	if (e->va == va && e->len == len && e->gen == s->gen && (e->write || !write))
+		return e->host;
+	host = look_up(m, s, va, len, write, x);
+	if (host)
+		*e = (struct span_entry){ va, len, host, s->gen, write };
+	return host;
 }
 
 uint8_t *view_map(struct npu_model *m, struct slot *s, struct bounces *b, uint64_t va, uint64_t len, bool write,

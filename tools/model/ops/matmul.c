@@ -213,8 +213,12 @@ static const float *row_of_x(const struct mm_job *j, uint32_t m, float *buf)
 
 /* ---- Packing of x ---------------------------------------------------------------- */
 
-static void put_q(uint32_t *out, unsigned int mr, unsigned int r, const int8_t *q, unsigned int n)
+static inline void put_q(uint32_t *out, unsigned int mr, unsigned int r, const int8_t *q, unsigned int n)
 {
+	if (mr == 1) {
+		memcpy(out, q, n);
+		return;
+	}
 	for (unsigned int i = 0; i < n / 4; i++)
 		memcpy(&out[i * mr + r], q + 4 * i, 4);
 }
