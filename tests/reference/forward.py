@@ -6,11 +6,14 @@ Independent of the library and of the hardware model: what they compute is
 compared with this.  Architectures: llama, qwen2, qwen3.
 
 usage: forward.py MODEL.gguf -p TEXT | --ids "1 2 3" [-n N] [--logits OUT.f64]
+       forward.py MODEL.gguf --operands-from RECORD
        forward.py MODEL.gguf --perplexity TEXT.txt [--context N] [--max-tokens N]
 
 --operands quantised: activations that meet quantised weights are first rounded
 as the hardware rounds them (numerics profile 1: blocks of 32, of 256 for the
 K-quants, scale amax / 127), then multiplied in double precision.
+--operands-from: with the very operands that a device multiplied, and its logits
+beside ours (record_operands writes RECORD, operands.py checks it).
 --kv f16: keys and values are rounded as an F16 cache stores them; q8_0 likewise.
 """
 import argparse
@@ -19,21 +22,13 @@ import sys
 import numpy as np
 
 from gguf_file import Gguf
+from operands import BLOCK, Recording, quantise, replay, widen
 from spm import Spm
-
-BLOCK = {"Q8_0": 32, "Q4_0": 32, "Q4_K": 256, "Q6_K": 256}
 
 
 def round_activations(x, block):
     """x (..., k): what remains of it after quantisation in blocks, widened again."""
-    x = x.astype(np.float32).reshape(*x.shape[:-1], -1, block)
-    amax = np.abs(x).max(-1, keepdims=True)
-    tiny = amax < np.float32(2.0 ** -120)
-    safe = np.where(tiny, np.float32(1), amax)
-    d = np.where(tiny, np.float32(0), amax / np.float32(127))
-    q = np.clip(np.rint(x * (np.float32(127) / safe)), -127, 127)
-    out = np.where(tiny, 0, q).astype(np.float64) * d.astype(np.float64)
-    return out.reshape(*x.shape[:-2], -1)
+    return widen(*quantise(x, block))
 
 
 def round_cache(x, kind):
@@ -59,9 +54,11 @@ def softmax(x):
 
 
 class Model:
+    """operands: "exact", "quantised", or a Recording, which then also says what the cache holds."""
     def __init__(self, gguf, operands="exact", kv="f64"):
         m = gguf.meta
         self.gguf, self.operands, self.kv_type = gguf, operands, kv
+        self.recording = operands if isinstance(operands, Recording) else None
         self.arch = m["general.architecture"]
         if self.arch not in ("llama", "qwen2", "qwen3"):
             raise ValueError("architecture %r: want llama, qwen2 or qwen3" % self.arch)
@@ -98,13 +95,28 @@ class Model:
             self.cache[name] = self.tensor(name)
         return self.cache[name]
 
-    def linear(self, x, name):
-        """x (..., in) times the matrix (out, in), plus the bias if there is one."""
-        kind = self.gguf.type_of(name + ".weight")
-        if self.operands == "quantised" and kind in BLOCK:
-            x = round_activations(x, BLOCK[kind])
-        y = x @ self._kept(name + ".weight").T
-        return y + self._kept(name + ".bias") if name + ".bias" in self.gguf.tensors else y
+    def operand(self, x, names):
+        """x as it meets each of the matrices."""
+        kinds = [self.gguf.type_of(name + ".weight") for name in names]
+        if self.operands == "exact":
+            return [x] * len(names)
+        if not self.recording:
+            return [round_activations(x, BLOCK[k]) if k in BLOCK else x for k in kinds]
+        at = [i for i, k in enumerate(kinds) if k in BLOCK]
+        out = [x] * len(names)
+        taken = self.recording.operands(x, [names[i] for i in at], [
+            (kinds[i], self.gguf.tensors[names[i] + ".weight"][0][0]) for i in at])
+        for i, value in zip(at, taken):
+            out[i] = value
+        return out
+
+    def linear(self, x, *names):
+        """x (rows, in) times each of the matrices (out, in), plus its bias if there is one."""
+        out = []
+        for name, operand in zip(names, self.operand(x, names)):
+            y = operand @ self._kept(name + ".weight").T
+            out.append(y + self._kept(name + ".bias") if name + ".bias" in self.gguf.tensors else y)
+        return out
 
     def norm(self, x, name):
         return rms_norm(x, self._kept(name + ".weight"), self.eps)
@@ -120,17 +132,22 @@ class Model:
         y[..., first], y[..., second] = a * cos - b * sin, a * sin + b * cos
         return y
 
+    def cached(self, k, v, block):
+        """Keys and values as the cache gives them back."""
+        if self.recording:
+            return self.recording.cache(k, v, block + "attn")
+        return round_cache(k, self.kv_type), round_cache(v, self.kv_type)
+
     def attention(self, x, block, state, positions):
         time, group = len(x), self.heads // self.kv_heads
-        q = self.linear(x, block + "attn_q").reshape(time, self.heads, self.head_dim)
-        k = self.linear(x, block + "attn_k").reshape(time, self.kv_heads, self.head_dim)
-        v = self.linear(x, block + "attn_v").reshape(time, self.kv_heads, self.head_dim)
+        q, k, v = (y.reshape(time, -1, self.head_dim) for y in
+                   self.linear(x, block + "attn_q", block + "attn_k", block + "attn_v"))
         if block + "attn_q_norm.weight" in self.gguf.tensors:    # qwen3: each head by itself
             q, k = self.norm(q, block + "attn_q_norm"), self.norm(k, block + "attn_k_norm")
         q, k = self.rope(q, positions), self.rope(k, positions)
         old_k, old_v = state.get(block, (k[:0], v[:0]))
-        k = np.concatenate([old_k, round_cache(k, self.kv_type)])
-        v = np.concatenate([old_v, round_cache(v, self.kv_type)])
+        k, v = self.cached(k, v, block)
+        k, v = np.concatenate([old_k, k]), np.concatenate([old_v, v])
         state[block] = k, v
         hidden = np.arange(len(k)) > positions[:, None]          # the future
         out = np.empty_like(q)
@@ -138,10 +155,10 @@ class Model:
             s = q[:, h] @ k[:, h // group].T / np.sqrt(self.head_dim)
             s[hidden] = -np.inf
             out[:, h] = softmax(s) @ v[:, h // group]
-        return self.linear(out.reshape(time, -1), block + "attn_output")
+        return self.linear(out.reshape(time, -1), block + "attn_output")[0]
 
-    def forward(self, ids, state):
-        """Logits (time, vocab) of the ids that follow those already in state."""
+    def hidden(self, ids, state):
+        """What the layers make (time, dim) of the ids that follow those already in state."""
         start = state.get("length", 0)
         state["length"] = start + len(ids)
         positions = np.arange(start, start + len(ids))
@@ -150,11 +167,17 @@ class Model:
             block = "blk.%d." % n
             x = x + self.attention(self.norm(x, block + "attn_norm"), block, state, positions)
             h = self.norm(x, block + "ffn_norm")
-            gate, up = self.linear(h, block + "ffn_gate"), self.linear(h, block + "ffn_up")
-            x = x + self.linear(gate / (1 + np.exp(-gate)) * up, block + "ffn_down")
-        x = self.norm(x, "output_norm")
+            gate, up = self.linear(h, block + "ffn_gate", block + "ffn_up")
+            x = x + self.linear(gate / (1 + np.exp(-gate)) * up, block + "ffn_down")[0]
+        return x
+
+    def logits(self, x):
         tied = "output.weight" not in self.gguf.tensors
-        return self.linear(x, "token_embd" if tied else "output")
+        return self.linear(self.norm(x, "output_norm"), "token_embd" if tied else "output")[0]
+
+    def forward(self, ids, state):
+        """Logits (time, vocab) of the ids that follow those already in state."""
+        return self.logits(self.hidden(ids, state))
 
 
 def greedy(model, ids, n, stop):
@@ -182,6 +205,15 @@ def perplexity(model, ids, bos, context):
     return total / count, count
 
 
+def compare(path, record):
+    """Print how far the device's logits are from ours, and its operands."""
+    recording = Recording(record)
+    model = Model(Gguf(path), recording)
+    worst = [np.abs(ours - device).max() for ours, device in replay(model)]
+    print("%d rows of logits, largest difference %.3g" % (len(worst), max(worst, default=0)))
+    print(recording.stats)
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,9 +228,13 @@ def main():
     ap.add_argument("--context", type=int)
     ap.add_argument("--max-tokens", type=int)
     ap.add_argument("--operands", choices=("exact", "quantised"), default="exact")
+    ap.add_argument("--operands-from", metavar="RECORD")
     ap.add_argument("--kv", choices=("f64", "f16", "q8_0"), default="f64")
     args = ap.parse_args()
     try:
+        if args.operands_from:
+            compare(args.model, args.operands_from)
+            return
         gguf = Gguf(args.model)
         model = Model(gguf, args.operands, args.kv)
         spm = None if args.ids else Spm(gguf.meta)
