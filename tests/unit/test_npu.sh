@@ -39,6 +39,7 @@ expect 1 'accel99' "$npu" info -d /dev/accel/accel99
 expect 0 '9. a fault, contained   ok' "$npu" selftest
 expect 0 'job/s' "$npu" bench -t 0.02 latency
 expect 0 '"figures":[{"name":"copy 16 MiB"' "$npu" bench -t 0.02 --json copy
+expect 0 'scalar path' env NPU_MODEL_ISA=scalar "$npu" info
 expect 2 'no measurement' "$npu" bench frobnicate
 expect 2 'seconds' "$npu" bench -t -1
 

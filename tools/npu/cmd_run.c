@@ -74,6 +74,7 @@ static int open_model(struct run_options *o, struct npu_device **dev, struct npu
 	}
 	d.err = err;
 	d.err_size = sizeof(err);
+	d.log = o->quiet ? NULL : tool_log;
 	ret = npu_device_open(o->device, &d, dev);
 	if (ret) {
 		fprintf(stderr, "npu run: no device: %s\n", err[0] ? err : npu_strerror(ret));

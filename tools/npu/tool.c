@@ -6,10 +6,17 @@
 
 #include "tool.h"
 
+void tool_log(void *data, enum npu_log_level level, const char *text)
+{
+	(void)data;
+	if (level <= NPU_LOG_WARNING)
+		fprintf(stderr, "npu: %s\n", text);
+}
+
 struct npu_device *tool_open(const char *who, const char *name)
 {
 	char err[512] = "";
-	struct npu_device_options opt = { .size = sizeof(opt), .err = err, .err_size = sizeof(err) };
+	struct npu_device_options opt = { .size = sizeof(opt), .err = err, .err_size = sizeof(err), .log = tool_log };
 	struct npu_device *dev;
 	int ret = npu_device_open(name, &opt, &dev);
 

@@ -20,6 +20,8 @@ int cmd_selftest(int argc, char **argv);
 /* A JSON string with its quotes; bytes that are no UTF-8 come out as U+FFFD. */
 void tool_json_string(FILE *f, const char *s, size_t len);
 
+/* Log of a device: warnings to standard error. */
+void tool_log(void *data, enum npu_log_level level, const char *text);
 /* Open @name (NULL: the default); on failure says why on standard error as subcommand @who and returns NULL. */
 struct npu_device *tool_open(const char *who, const char *name);
 /* "npu WHO: WHAT: reason" of a failed call on standard error; returns 1. */

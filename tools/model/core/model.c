@@ -422,11 +422,7 @@ static int choose_path(enum npu_model_isa isa, enum npu_path *path, char *err, s
 		if (i == sizeof(names) / sizeof(names[0]))
 			return fail(err, err_size, -EINVAL, "NPU_MODEL_ISA is none of auto, scalar, avx2, avx512, neon");
 	}
-	if (i == NPU_MODEL_ISA_AUTO) {
-		*path = npu_path_best();
-		return 0;
-	}
-	*path = (enum npu_path)(i - NPU_MODEL_ISA_SCALAR);
+	*path = i == NPU_MODEL_ISA_AUTO ? npu_path_best() : (enum npu_path)(i - NPU_MODEL_ISA_SCALAR);
 	return npu_path_supported(*path) ? 0 : fail(err, err_size, -ENOTSUP, "isa: this CPU does not have it");
 }
 
@@ -466,6 +462,8 @@ static int setup(struct npu_model *m, const struct npu_model_options *o, char *e
 		r = choose_path(o->isa, &m->env.path, err, err_size);
 	if (r)
 		return r;
+	if (m->env.path == NPU_PATH_SCALAR && o->isa == NPU_MODEL_ISA_AUTO)
+		core_log(m, "arithmetic takes the scalar path: the same bits as with AVX2, AVX-512 or NEON, much slower");
 	m->queue = aligned_alloc(64, sizeof(struct queue) * m->cfg.queues);
 	m->slot = calloc(m->cfg.slots, sizeof(struct slot));
 	if (!m->queue || !m->slot || (m->check_hazards && !(m->hazards = hazards_new())))

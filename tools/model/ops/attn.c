@@ -25,6 +25,9 @@ static const struct npu_attn_kernel *kernel_of(enum npu_path path)
 		return &npu_attn_avx512;
 	case NPU_PATH_AVX2:
 		return &npu_attn_avx2;
+#elif defined(__aarch64__)
+	case NPU_PATH_NEON:
+		return &npu_attn_neon;
 #endif
 	default:
 		return &npu_attn_ref;

@@ -79,6 +79,6 @@ struct npu_attn_kernel {
 	void (*run)(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, void *mem);
 };
 
-extern const struct npu_attn_kernel npu_attn_ref, npu_attn_avx2, npu_attn_avx512;
+extern const struct npu_attn_kernel npu_attn_ref, npu_attn_avx2, npu_attn_avx512, npu_attn_neon;
 
 #endif /* NPU_MODEL_OPS_ATTN_IMPL_H */

@@ -13,6 +13,9 @@
  */
 #include <stdatomic.h>
 #include <string.h>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 #include "matmul_impl.h"
 #include "quant.h"
@@ -98,6 +101,9 @@ static const struct npu_mm_kernels *kernels_of(enum npu_path path)
 		return &npu_mm_avx512;
 	case NPU_PATH_AVX2:
 		return &npu_mm_avx2;
+#elif defined(__aarch64__)
+	case NPU_PATH_NEON:
+		return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? &npu_mm_dotprod : &npu_mm_neon;
 #endif
 	default:
 		return NULL;

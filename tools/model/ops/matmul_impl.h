@@ -81,6 +81,6 @@ struct npu_mm_kernels {
 	void (*widen_f16)(const uint16_t *h, uint32_t n, float *x);
 };
 
-extern const struct npu_mm_kernels npu_mm_avx2, npu_mm_avx512;
+extern const struct npu_mm_kernels npu_mm_avx2, npu_mm_avx512, npu_mm_neon, npu_mm_dotprod;
 
 #endif /* NPU_MODEL_OPS_MATMUL_IMPL_H */
