@@ -132,6 +132,9 @@ static double yarn, yarn_context;
 /* Chat template that build_model() puts into its file, or NULL. */
 static const char *chat_mark;
 
+/* Adds recommendations for sampling, or NULL. */
+static void (*recommend)(struct gguf_build *b);
+
 static inline void build_model(struct gguf_build *b, struct weights *w, const struct shape *s)
 {
 	uint32_t seed = 7, i;
@@ -158,6 +161,8 @@ static inline void build_model(struct gguf_build *b, struct weights *w, const st
 	}
 	if (chat_mark)
 		gb_kv_str(b, "tokenizer.chat_template", chat_mark);
+	if (recommend)
+		recommend(b);
 	memset(w, 0, sizeof(*w));
 	add_tensor(b, w, "token_embd.weight", s->embd, V, 0, &seed);
 	for (i = 0; i < s->layers; i++)

@@ -620,6 +620,58 @@ static void seed_reproduces(void **state)
 }
 
 /* Text ends exactly before the stop string, also when it spans tokens and when the device loops. */
+static void sane_sampling(struct gguf_build *b)
+{
+	gb_kv_f32(b, "general.sampling.temp", 0.5f);
+	gb_kv_u32(b, "general.sampling.top_k", 7);
+	gb_kv_f32(b, "general.sampling.top_p", 0.75f);
+	gb_kv_f32(b, "general.sampling.penalty_repeat", 1.25f);
+}
+
+static void mad_sampling(struct gguf_build *b)
+{
+	gb_kv_f32(b, "general.sampling.temp", -1);
+	gb_kv_str(b, "general.sampling.top_k", "many");
+	gb_kv_f32(b, "general.sampling.top_p", 1.5f);
+	gb_kv_f32(b, "general.sampling.min_p", NAN);
+	gb_kv_f32(b, "general.sampling.penalty_repeat", INFINITY);
+}
+
+static struct npu_llm_params recommended_by(void (*fn)(struct gguf_build *b))
+{
+	struct npu_llm_params p;
+	struct npu_llm *llm;
+	struct gguf_build b;
+	struct weights w;
+
+	recommend = fn;
+	build_model(&b, &w, &tiny_llama);
+	recommend = NULL;
+	write_model(&b);
+	llm = open_llm(model_path, NULL);
+	npu_llm_params_init(&p);
+	p.seed = 5;
+	npu_llm_params_recommended(llm, &p);
+	npu_llm_close(llm);
+	free_weights(&w);
+	unlink(model_path);
+	return p;
+}
+
+static void the_file_recommends(void **state)
+{
+	struct npu_llm_params none = recommended_by(NULL), mad = recommended_by(mad_sampling),
+			      sane = recommended_by(sane_sampling);
+
+	(void)state;
+	assert_true(none.temperature == 0.8f && none.top_k == 40 && none.top_p == 0.95f &&
+		    none.min_p == 0.05f && none.repeat_penalty == 1 && none.seed == 5);
+	assert_true(mad.temperature == 0.8f && mad.top_k == 40 && mad.top_p == 0.95f &&
+		    mad.min_p == 0.05f && mad.repeat_penalty == 1);
+	assert_true(sane.temperature == 0.5f && sane.top_k == 7 && sane.top_p == 0.75f &&
+		    sane.min_p == 0.05f && sane.repeat_penalty == 1.25f && sane.seed == 5);
+}
+
 static void stop_strings(void **state)
 {
 	const char *path = any_model(), *stop[1];
@@ -1136,6 +1188,7 @@ int main(void)
 		cmocka_unit_test(context_overflow),
 		cmocka_unit_test(score_equals_logits),
 		cmocka_unit_test(seed_reproduces),
+		cmocka_unit_test(the_file_recommends),
 		cmocka_unit_test(stop_strings),
 		cmocka_unit_test(callback_cancels),
 		cmocka_unit_test(cancel_ends_a_loop),

@@ -98,6 +98,24 @@ static int open_model(struct run_options *o, struct npu_device **dev, struct npu
 	return ret;
 }
 
+/* As the file recommends, except what was asked for. */
+static void choose_params(const struct npu_llm *llm, struct run_options *o)
+{
+	struct npu_llm_params asked = o->gen;
+
+	npu_llm_params_recommended(llm, &o->gen);
+	if (o->given & RUN_TEMP)
+		o->gen.temperature = asked.temperature;
+	if (o->given & RUN_TOP_K)
+		o->gen.top_k = asked.top_k;
+	if (o->given & RUN_TOP_P)
+		o->gen.top_p = asked.top_p;
+	if (o->given & RUN_MIN_P)
+		o->gen.min_p = asked.min_p;
+	if (o->given & RUN_PENALTY)
+		o->gen.repeat_penalty = asked.repeat_penalty;
+}
+
 /* ---- Text ------------------------------------------------------------------------ */
 
 int run_piece(void *data, const struct npu_llm_piece *piece)
@@ -415,6 +433,8 @@ int cmd_run(int argc, char **argv)
 	ret = open_model(&o, &dev, &llm);
 	if (ret)
 		ret = ret == -ECANCELED ? 128 + SIGINT : 1;
+	else
+		choose_params(llm, &o);
 	if (!ret && o.perplexity) {
 		run_interruptible(llm);
 		ret = run_perplexity(llm, &o);

@@ -20,7 +20,10 @@ struct run_options {
 	const char *stop[RUN_MAX_STOP];
 	struct npu_llm_options open;
 	struct npu_llm_params gen;
+	unsigned int given;		/* RUN_TEMP ...: of gen, not to be taken from the file */
 };
+
+enum { RUN_TEMP = 1, RUN_TOP_K = 2, RUN_TOP_P = 4, RUN_MIN_P = 8, RUN_PENALTY = 16 };
 
 /* 0; 1: help was shown, end well; 2: wrong usage, said so. */
 int run_parse(int argc, char **argv, struct run_options *o);

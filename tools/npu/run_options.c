@@ -27,12 +27,12 @@ static const char help[] =
 	"      --max-tokens N       of that text (default: all)\n"
 	"      --ids \"N N ...\"      token numbers instead of a text\n"
 	"      --logits FILE        write the logits after each prompt token there (rows of 32-bit floats), and no text\n"
-	"choosing tokens:\n"
-	"      --temp T             temperature, 0: always the most probable (default 0.8)\n"
-	"      --top-k K            of the K most probable (default 40, 0: all)\n"
-	"      --top-p P            of the most probable that reach P together (default 0.95)\n"
-	"      --min-p P            at least P times as probable as the most probable (default 0.05)\n"
-	"      --repeat-penalty R   against repetition within --repeat-last N tokens (default 1: none; 64)\n"
+	"choosing tokens (the defaults are those that the file recommends, else):\n"
+	"      --temp T             temperature, 0: always the most probable (0.8)\n"
+	"      --top-k K            of the K most probable (40; 0: all)\n"
+	"      --top-p P            of the most probable that reach P together (0.95)\n"
+	"      --min-p P            at least P times as probable as the most probable (0.05)\n"
+	"      --repeat-penalty R   against repetition within --repeat-last N tokens (1: none; 64)\n"
 	"      --seed S             makes a text reproducible (default: random, and shown)\n"
 	"      --stop TEXT          end before this text (up to 16 times)\n"
 	"      --ignore-end         go on when the model ends its text\n"
@@ -176,11 +176,11 @@ static bool add_stop(struct run_options *o)
 static bool take_sampling(int c, struct run_options *o)
 {
 	switch (c) {
-	case OPT_TEMP: return fraction(c, 100, &o->gen.temperature);
-	case OPT_TOP_K: return small(c, UINT32_MAX, &o->gen.top_k);
-	case OPT_TOP_P: return fraction(c, 1, &o->gen.top_p);
-	case OPT_MIN_P: return fraction(c, 1, &o->gen.min_p);
-	case OPT_PENALTY: return fraction(c, 100, &o->gen.repeat_penalty);
+	case OPT_TEMP: o->given |= RUN_TEMP; return fraction(c, 100, &o->gen.temperature);
+	case OPT_TOP_K: o->given |= RUN_TOP_K; return small(c, UINT32_MAX, &o->gen.top_k);
+	case OPT_TOP_P: o->given |= RUN_TOP_P; return fraction(c, 1, &o->gen.top_p);
+	case OPT_MIN_P: o->given |= RUN_MIN_P; return fraction(c, 1, &o->gen.min_p);
+	case OPT_PENALTY: o->given |= RUN_PENALTY; return fraction(c, 100, &o->gen.repeat_penalty);
 	case OPT_REPEAT_LAST: return small(c, UINT32_MAX, &o->gen.repeat_last);
 	case OPT_SEED: return number(c, UINT64_MAX, &o->gen.seed);
 	case OPT_STOP: return add_stop(o);

@@ -189,6 +189,13 @@ struct npu_llm_params {
 NPU_API void npu_llm_params_init(struct npu_llm_params *params);
 
 /*
+ * Temperature, top-k, top-p, min-p and repetition penalty as the model's file recommends them
+ * (GGUF keys general.sampling.temp, top_k, top_p, min_p, penalty_repeat). What it does not
+ * mention, or where it says what cannot be meant, and everything else in @params stays.
+ */
+NPU_API void npu_llm_params_recommended(const struct npu_llm *llm, struct npu_llm_params *params);
+
+/*
  * What npu_llm_generate() did. Times in seconds; modelled: of the device's own clock, from its
  * counters.
  */

@@ -37,6 +37,27 @@ void npu_llm_params_init(struct npu_llm_params *params)
 	};
 }
 
+static void recommended(const struct npu_gguf *g, const char *key, float max, float *out)
+{
+	float v;
+
+	if (!npu_gguf_get_f32(g, key, &v) && v >= 0 && v <= max)
+		*out = v;
+}
+
+void npu_llm_params_recommended(const struct npu_llm *llm, struct npu_llm_params *params)
+{
+	const struct npu_gguf *g = llm->gguf;
+	uint32_t top_k;
+
+	recommended(g, "general.sampling.temp", 100, &params->temperature);
+	recommended(g, "general.sampling.top_p", 1, &params->top_p);
+	recommended(g, "general.sampling.min_p", 1, &params->min_p);
+	recommended(g, "general.sampling.penalty_repeat", 100, &params->repeat_penalty);
+	if (!npu_gguf_get_u32(g, "general.sampling.top_k", &top_k))
+		params->top_k = top_k;
+}
+
 const char *npu_llm_finish_name(enum npu_llm_finish finish)
 {
 	static const char *const names[] = {
