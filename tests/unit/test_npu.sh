@@ -68,8 +68,11 @@ expect 0 'END' "$npu" dis -s 48 "$tmp/dump"
 # Models: the bundled one where it is there.
 expect 1 'nowhere.gguf' "$npu" bench -m "$tmp/nowhere.gguf" decode
 expect 1 'npu bench: ' "$npu" bench -m "$tmp/stream" prefill
-if "$npu" run -q -n 1 -p a >/dev/null 2>&1; then
+if "$npu" run --quiet -n 1 -p a >/dev/null 2>&1; then
 	expect 0 '"name":"prefill 512"' "$npu" bench -t 0.01 --json prefill decode
 	expect 0 'of the limit' "$npu" bench -t 0.01 decode
+	expect 0 'not UTF-8 from byte 2 on (0xff)' "$npu" run -n 1 -p "$(printf 'ab\377')"
+	printf 'ab\343\201' >"$tmp/cut"
+	expect 0 'not UTF-8 from byte 2 on (0xe3)' "$npu" run --perplexity "$tmp/cut"
 fi
 exit $status

@@ -199,6 +199,15 @@ static int write_tokens(struct npu_llm *llm, const char *name)
 	return 0;
 }
 
+void run_check_text(const struct run_options *o, const char *what, const char *text, size_t len)
+{
+	size_t end = tool_utf8_end(text, len);
+
+	if (end < len && !o->quiet)
+		fprintf(stderr, "npu run: the %s is not UTF-8 from byte %zu on (0x%02x): bytes that are no character "
+			"are given to the model one by one\n", what, end, (unsigned char)text[end]);
+}
+
 /* The tokens of a text as the begin of a sequence; NULL after a message. */
 static int32_t *encode(struct npu_llm *llm, const char *text, size_t len, uint32_t *n)
 {
@@ -259,6 +268,7 @@ static bool read_prompt(struct npu_llm *llm, const struct run_options *o, struct
 		return false;
 	if (!o->prompt_file)
 		p->len = strlen(p->text);
+	run_check_text(o, "prompt", p->text, p->len);
 	p->tokens = encode(llm, p->text, p->len, &p->n);
 	return p->tokens;
 }
@@ -410,6 +420,7 @@ int run_chat(struct npu_llm *llm, struct run_options *o)
 		if (!len)
 			continue;
 		run_interruptible(llm);
+		run_check_text(o, "message", line, strlen(line));
 		if (say(&talk, "user", line) < 0 || answer(llm, o, &talk))
 			ret = 1;
 		run_interruptible(NULL);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* JSON strings. */
+/* UTF-8, and JSON strings. */
 #include <stdint.h>
 
 #include "tool.h"
@@ -20,6 +20,18 @@ static size_t utf8(const unsigned char *s, size_t len)
 	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
 		return 0;
 	return n;
+}
+
+size_t tool_utf8_end(const char *str, size_t len)
+{
+	size_t at = 0, n;
+
+	for (; at < len; at += n) {
+		n = utf8((const unsigned char *)str + at, len - at);
+		if (!n)
+			break;
+	}
+	return at;
 }
 
 void tool_json_string(FILE *f, const char *str, size_t len)

@@ -32,6 +32,9 @@ bool run_default_model(char *path, size_t size);
 /* The whole file (or "-": standard input), terminated; NULL after a message. */
 char *run_read_file(const char *name, size_t *len);
 
+/* Says so where a text is not UTF-8. */
+void run_check_text(const struct run_options *o, const char *what, const char *text, size_t len);
+
 /* What one generation wrote. */
 struct run_text {
 	char *text;

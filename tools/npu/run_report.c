@@ -85,6 +85,7 @@ int run_perplexity(struct npu_llm *llm, const struct run_options *o)
 
 	if (!text)
 		return 1;
+	run_check_text(o, "text", text, len);
 	npu_llm_info(llm, &info, sizeof(info));
 	count = npu_tokenizer_encode(t, text, len, 0, NULL, 0);
 	if (count > 0) {

@@ -17,6 +17,9 @@ int cmd_bench(int argc, char **argv);
 int cmd_dis(int argc, char **argv);
 int cmd_selftest(int argc, char **argv);
 
+/* Bytes of the longest beginning of @s that is UTF-8: @len if all of it is. */
+size_t tool_utf8_end(const char *s, size_t len);
+
 /* A JSON string with its quotes; bytes that are no UTF-8 come out as U+FFFD. */
 void tool_json_string(FILE *f, const char *s, size_t len);
 
