@@ -19,7 +19,7 @@
 struct mapping {
 	uint64_t va, len;
 	unsigned int access;
-	uint8_t *copy;
+	uint8_t *block, *copy;	/* what is allocated, and the bytes within */
 };
 
 struct space {
@@ -46,13 +46,16 @@ static bool accessible(struct space *s, uint64_t va, uint64_t len, unsigned int 
 	return false;
 }
 
-static uint8_t *add_map(struct space *s, uint64_t va, uint64_t len, unsigned int access)
+/* With @before and @after bytes around it that may be read. */
+static uint8_t *add_map(struct space *s, uint64_t va, uint64_t len, unsigned int access, size_t before, size_t after)
 {
 	struct mapping *m = &s->maps[s->nmaps++];
 
-	m->copy = malloc(len);
-	if (!m->copy)
+	m->block = malloc(before + len + after);
+	if (!m->block)
 		abort();
+	memset(m->block, 0xee, before + len + after);
+	m->copy = m->block + before;
 	memcpy(m->copy, s->bytes + va, len);
 	m->va = va;
 	m->len = len;
@@ -65,7 +68,7 @@ static void *map(struct npu_op_env *env, uint64_t va, uint64_t len, unsigned int
 	struct space *s = (struct space *)env;
 
 	(void)operand;
-	return accessible(s, va, len, access, 1) ? add_map(s, va, len, access) : NULL;
+	return accessible(s, va, len, access, 1) ? add_map(s, va, len, access, 0, 0) : NULL;
 }
 
 /* Tables are in use until the next packet. */
@@ -85,14 +88,14 @@ static int map_pieces(struct npu_op_env *env, uint64_t va, uint64_t len, unsigne
 	if (!accessible(s, va, len, access, MEMORY / NPU_PIECES_PAGE + 1))
 		return -EFAULT;
 	if (!s->pages) {
-		*out = (struct npu_pieces){ .p = add_map(s, va, len, access) };
+		*out = (struct npu_pieces){ .p = add_map(s, va, len, access, 0, 0) };
 		return 0;
 	}
 	for (; at < va + len; i++) {
 		uint64_t begin = at % NPU_PIECES_PAGE, n = NPU_PIECES_PAGE - begin;
 
 		n = n < va + len - at ? n : va + len - at;
-		page[operand][i] = add_map(s, at, n, access) - begin;
+		page[operand][i] = add_map(s, at, n, access, begin, NPU_PIECES_PAGE - begin - n) - begin;
 		at += n;
 	}
 	table[operand][0] = page[operand];
@@ -425,7 +428,7 @@ static int run(struct space *s, const void *packet, enum npu_path path, uint64_t
 
 		if ((m->access & NPU_OP_WRITE) && !err)
 			memcpy(s->bytes + m->va, m->copy, m->len);
-		free(m->copy);
+		free(m->block);
 	}
 	return err;
 }

@@ -49,16 +49,21 @@ static void teardown(struct place *p)
 	free(p);
 }
 
-/* The same bytes at both addresses. */
-static void fill(struct place *p, const void *bytes, uint64_t size)
+/* The same bytes at both addresses, @skew bytes on. */
+static void fill_from(struct place *p, uint64_t skew, const void *bytes, uint64_t size)
 {
 	uint8_t *at = bus(p->b, p->direct);
 
-	assert_true(SKEW + size <= PAGES * PAGE);
-	memset(at, 0xee, SKEW);
-	memcpy(at + SKEW, bytes, size);
-	for (unsigned int i = 0; i * PAGE < SKEW + size; i++)
+	assert_true(skew + size <= PAGES * PAGE);
+	memset(at, 0xee, skew);
+	memcpy(at + skew, bytes, size);
+	for (unsigned int i = 0; i * PAGE < skew + size; i++)
 		memcpy(bus(p->b, page_at(p, i)), at + i * PAGE, PAGE);
+}
+
+static void fill(struct place *p, const void *bytes, uint64_t size)
+{
+	fill_from(p, SKEW, bytes, size);
 }
 
 static void allow_views(struct place *p, bool allow)
@@ -128,31 +133,59 @@ static const uint8_t weight_types[] = {
 	NPU_TYPE_F32, NPU_TYPE_F16, NPU_TYPE_BF16, NPU_TYPE_Q8_0, NPU_TYPE_Q4_0, NPU_TYPE_Q4_K, NPU_TYPE_Q6_K,
 };
 
-static void matmul(struct place *p, unsigned int type, unsigned int layout, uint32_t m)
+struct shape {
+	uint32_t n, k, m;
+	uint64_t skew;
+};
+
+static void matmul(struct place *p, unsigned int type, unsigned int layout, const struct shape *s)
 {
-	enum { N = 100, K = 1280 };
+	enum { N = 200, K = 1280 };	/* at most */
 	struct npu_cmd_matmul c = { .cmd = cmd(NPU_OP_MATMUL) };
 	static uint8_t rows[N * K * 4], tiles[(N + 15) * K * 4];
 	struct rng r = { 77 + type };
-	char what[64];
+	char what[100];
 
-	snprintf(what, sizeof(what), "MATMUL type %u layout %u m %u", type, layout, m);
-	c.dst = tensor(NPU_TYPE_F32, VA_DATA, N, m, 1);
-	c.x = tensor(NPU_TYPE_F32, small(p, NPU_TYPE_F32, K * m, 0, 5), K, m, 1);
-	c.w = tensor(type, VA_DIRECT + SKEW, K, N, 1);
+	snprintf(what, sizeof(what), "MATMUL type %u layout %u n %u k %u m %u skew %u", type, layout, s->n, s->k, s->m,
+		 (unsigned int)s->skew);
+	c.dst = tensor(NPU_TYPE_F32, VA_DATA, s->n, s->m, 1);
+	c.x = tensor(NPU_TYPE_F32, small(p, NPU_TYPE_F32, s->k * s->m, 0, 5), s->k, s->m, 1);
+	c.w = tensor(type, VA_DIRECT + s->skew, s->k, s->n, 1);
 	c.w.layout = (uint8_t)layout;
-	fill_weights(&r, type, rows, K, N);
-	npu_rows_to_tiles(type, N, K, rows, c.w.nb[1], tiles);
-	fill(p, layout ? tiles : rows, bytes_of(&c.w));
+	fill_weights(&r, type, rows, s->k, s->n);
+	npu_rows_to_tiles(type, s->n, s->k, rows, c.w.nb[1], tiles);
+	fill_from(p, s->skew, layout ? tiles : rows, bytes_of(&c.w));
 	same_everywhere(p, &c, sizeof(c), (uint64_t *[]){ &c.w.addr }, 1, what);
+}
+
+static void matmuls(struct place *p, const struct shape *s)
+{
+	for (size_t t = 0; t < sizeof(weight_types); t++)
+		for (unsigned int layout = 0; layout < 2; layout++)
+			matmul(p, weight_types[t], layout, s);
 }
 
 static void test_matmul(struct place *p)
 {
-	for (size_t t = 0; t < sizeof(weight_types); t++)
-		for (unsigned int layout = 0; layout < 2; layout++)
-			for (uint32_t m = 1; m <= 64; m += 63)
-				matmul(p, weight_types[t], layout, m);
+	for (uint32_t m = 1; m <= 64; m += m < 2 ? 1 : 62)
+		matmuls(p, &(struct shape){ 100, 1280, m, SKEW });
+}
+
+/*
+ * One row of x: wide kernels, and single panels where a run of tiles is odd or has gone; one block of k; the first page
+ * whole, or all but its last bytes skipped; block columns of which a part ends a page, aligned to vectors or not; the
+ * end of a table of 512 pages.
+ */
+static void test_matmul_edges(struct place *p)
+{
+	static const struct shape shapes[] = {
+		{ 16, 256, 1, SKEW }, { 17, 256, 1, PAGE - 4 }, { 1, 512, 1, PAGE - 32 }, { 64, 256, 1, 0 },
+		{ 64, 1280, 1, 0 }, { 64, 1280, 1, 32 }, { 112, 768, 1, 60 }, { 129, 1024, 1, PAGE - 64 },
+		{ 200, 1280, 1, 509 * PAGE + 36 }, { 64, 1280, 1, 511 * PAGE + 32 }, { 64, 1280, 3, 511 * PAGE + 4 },
+	};
+
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		matmuls(p, &shapes[i]);
 }
 
 /* Gate and up one after the other: joined where they are contiguous; side by side for one row. */
@@ -285,6 +318,7 @@ static void name##_paths(void **state)		\
 }
 
 ON_ALL_PATHS(test_matmul)
+ON_ALL_PATHS(test_matmul_edges)
 ON_ALL_PATHS(test_matmul_glu)
 ON_ALL_PATHS(test_attention)
 ON_ALL_PATHS(test_elements)
@@ -397,6 +431,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_matmul_paths),
+		cmocka_unit_test(test_matmul_edges_paths),
 		cmocka_unit_test(test_matmul_glu_paths),
 		cmocka_unit_test(test_attention_paths),
 		cmocka_unit_test(test_elements_paths),

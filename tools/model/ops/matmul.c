@@ -26,8 +26,6 @@
 #define GRAIN_BYTES	(96u << 10)	/* of weights that are worth a worker */
 #define STREAM_BYTES	(1u << 20)	/* of streamed weights per piece, at most */
 #define LEAST_BYTES	(64u << 10)	/* at least */
-#define PIECE_BYTES	512u		/* of a tile that is read from pages */
-#define AHEAD_BYTES	4096u		/* that they are on their way before they are used */
 #define GRAIN_MACS	(512u << 10)	/* per piece, when weights are reused */
 #define ALIGN		64u
 
@@ -116,10 +114,16 @@ static void *place(uint8_t *base, size_t at)
 	return (void *)((uintptr_t)base + at);
 }
 
+/* Bytes of a stored tile. */
+static uint64_t tile_bytes(const struct mm_job *j)
+{
+	return (uint64_t)j->blocks * j->bytes * NPU_TILE_ROWS;
+}
+
 /* Bytes of the part of a tile that is collected at a time. */
 static size_t tile_room(const struct mm_job *j)
 {
-	return align_up(j->part * j->bytes * NPU_TILE_ROWS);
+	return align_up(j->part * j->bytes * NPU_TILE_ROWS + 2 * NPU_MM_MARGIN);
 }
 
 /* Bytes of one worker's scratch; fills @mem if it is not NULL. */
@@ -383,23 +387,6 @@ static const uint8_t *stored_tile(const struct mm_job *j, const struct npu_piece
 }
 
 /*
- * Block columns that a loop without packed panels takes at a time: all, where tiles are read in
- * place; few, where pages are, so that most pieces lie in one page and are not copied either.
- */
-static uint32_t direct_step(const struct mm_job *j)
-{
-	const struct npu_matmul *mm = j->mm;
-	size_t column = NPU_TILE_ROWS * j->bytes;
-	uint32_t few = column < PIECE_BYTES ? (uint32_t)(PIECE_BYTES / column) : 1;
-
-	if (mm->w_layout != NPU_LAYOUT_TILE16)
-		return j->part;
-	if (mm->w.p && (!mm->w2 || mm->w2->p))
-		return j->blocks;
-	return few < j->part ? few : j->part;
-}
-
-/*
  * The panel's tiles from block column @b on. Past the last row of w the last
  * tile stands in for the missing one.
  */
@@ -442,24 +429,50 @@ static void packed_panel(const struct mm_job *j, const struct panel *p, const st
 	}
 }
 
-/* Few rows of x: straight over tiles, whole ones or parts collected from rows. */
-static bool direct_panel(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
+/* Few rows of x: straight over stored tiles. */
+static bool direct_stored(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
 {
-	uint32_t step = direct_step(j);
+	struct npu_mm_tile w[NPU_MM_PANEL_TILES];
+
+	for (uint32_t t = 0; t < j->kern->panel_rows / NPU_TILE_ROWS; t++) {
+		uint32_t n = p->row + t * NPU_TILE_ROWS;
+
+		w[t] = (struct npu_mm_tile){ p->w, (n < j->mm->n ? n : p->row) / NPU_TILE_ROWS * tile_bytes(j), 0,
+					     mem->tile + t * tile_room(j) + NPU_MM_MARGIN };
+	}
+	return j->kern->direct(j->mm->w_type, j->mr, w, j->groups_at, j->blocks, mem->acc);
+}
+
+/* The same over tiles collected from rows, a part at a time. */
+static bool direct_collected(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
+{
 	size_t column = (size_t)group_values(j->class) * j->mr * 4;
 
-	if (j->groups > 1 || j->mr > j->kern->direct_mr)
-		return false;
-	memset(mem->acc, 0, (size_t)j->mr * j->kern->panel_rows * sizeof(float));
-	for (uint32_t b = 0; b < j->blocks; b += step) {
-		uint32_t blocks = j->blocks - b < step ? j->blocks - b : step;
+	for (uint32_t b = 0; b < j->blocks; b += j->part) {
+		uint32_t blocks = j->blocks - b < j->part ? j->blocks - b : j->part;
 		const uint8_t *tile[NPU_MM_PANEL_TILES];
+		struct npu_pieces pieces[NPU_MM_PANEL_TILES];
+		struct npu_mm_tile w[NPU_MM_PANEL_TILES];
 
 		tiles_at(j, p, b, blocks, mem, tile);
-		if (!j->kern->direct(j->mm->w_type, j->mr, tile, j->groups_at + b * column, blocks, mem->acc))
+		for (uint32_t t = 0; t < j->kern->panel_rows / NPU_TILE_ROWS; t++) {
+			pieces[t] = (struct npu_pieces){ .p = (uint8_t *)tile[t] };
+			w[t] = (struct npu_mm_tile){ .w = &pieces[t] };
+		}
+		if (!j->kern->direct(j->mm->w_type, j->mr, w, j->groups_at + b * column, blocks, mem->acc))
 			return false;
 	}
 	return true;
+}
+
+static bool direct_panel(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
+{
+	if (j->groups > 1 || j->mr > j->kern->direct_mr)
+		return false;
+	memset(mem->acc, 0, (size_t)j->mr * j->kern->panel_rows * sizeof(float));
+	if (!j->blocks)
+		return true;
+	return j->mm->w_layout == NPU_LAYOUT_TILE16 ? direct_stored(j, p, mem) : direct_collected(j, p, mem);
 }
 
 static void finish_panel(const struct mm_job *j, const struct panel *p, const float *acc)
@@ -467,37 +480,6 @@ static void finish_panel(const struct mm_job *j, const struct panel *p, const fl
 	uint32_t left = j->mm->n - p->row;
 
 	finish(j, p->first + p->row, left < j->kern->panel_rows ? left : j->kern->panel_rows, acc);
-}
-
-/* Runs of tiles that are read side by side. */
-struct stream {
-	const struct npu_pieces *w;
-	uint32_t tile;	/* its first */
-	uint32_t first;	/* element of dst for the matrix' first row */
-};
-
-/* One row of x over tile @i of each of @streams runs. */
-static void wide_column(const struct mm_job *j, const struct stream *stream, uint32_t i, uint32_t streams,
-			const struct worker_mem *mem)
-{
-	size_t values = (size_t)group_values(j->class) * 4, column = NPU_TILE_ROWS * j->bytes;
-	uint32_t step = direct_step(j);
-
-	memset(mem->acc, 0, (size_t)streams * NPU_TILE_ROWS * sizeof(float));
-	for (uint32_t b = 0; b < j->blocks; b += step) {
-		uint32_t blocks = j->blocks - b < step ? j->blocks - b : step;
-		const uint8_t *tile[2 * NPU_MM_PANEL_TILES];
-
-		for (uint32_t s = 0; s < streams; s++) {
-			const struct npu_pieces *w = stream[s].w;
-			uint64_t t = stream[s].tile + i;
-
-			tile[s] = stored_tile(j, w, t, b, blocks, mem->tile + s * tile_room(j));
-			if (!w->p)
-				prefetch_weights(j, w, (t * j->blocks + b) * column + AHEAD_BYTES, blocks * column);
-		}
-		j->kern->direct_wide(j->mm->w_type, tile, j->groups_at + b * values, blocks, mem->acc);
-	}
 }
 
 /*
@@ -512,20 +494,25 @@ static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end,
 	uint64_t tiles = ((uint64_t)mm->n + NPU_TILE_ROWS - 1) / NPU_TILE_ROWS;
 	uint64_t first = begin / matrices * per_panel, last = end / matrices * per_panel;
 	uint32_t run = (uint32_t)(((last < tiles ? last : tiles) - first) * matrices / streams);
-	struct stream stream[2 * NPU_MM_PANEL_TILES];
+	struct npu_mm_tile w[2 * NPU_MM_PANEL_TILES];
+	uint32_t tile[2 * NPU_MM_PANEL_TILES];
+	bool fetch = !mm->w.p || (mm->w2 && !mm->w2->p);
 
 	for (uint32_t s = 0; s < streams; s++) {
-		struct panel p = panel_at(j, s % matrices);
-
-		stream[s] = (struct stream){ p.w, (uint32_t)first + s / matrices * run, p.first };
+		tile[s] = (uint32_t)first + s / matrices * run;
+		w[s] = (struct npu_mm_tile){ panel_at(j, s % matrices).w, tile[s] * tile_bytes(j),
+					     (tile[s] + run) * tile_bytes(j), mem->tile + s * tile_room(j) + NPU_MM_MARGIN };
 	}
 	for (uint32_t i = 0; i < run; i++) {
-		wide_column(j, stream, i, streams, mem);
+		memset(mem->acc, 0, (size_t)streams * NPU_TILE_ROWS * sizeof(float));
+		if (j->blocks)
+			j->kern->direct_wide(fetch, mm->w_type, w, j->groups_at, j->blocks, mem->acc);
 		for (uint32_t s = 0; s < streams; s++) {
-			uint32_t row = (stream[s].tile + i) * NPU_TILE_ROWS, left = mm->n - row;
+			uint32_t row = (tile[s] + i) * NPU_TILE_ROWS, left = mm->n - row;
 
-			finish(j, stream[s].first + row, left < NPU_TILE_ROWS ? left : NPU_TILE_ROWS,
+			finish(j, panel_at(j, s % matrices).first + row, left < NPU_TILE_ROWS ? left : NPU_TILE_ROWS,
 			       mem->acc + s * NPU_TILE_ROWS);
+			w[s].at += tile_bytes(j);
 		}
 	}
 	return 2 * run;

@@ -46,6 +46,15 @@ enum npu_mm_class {
 #define NPU_MM_PANEL_TILES	2u	/* at most */
 #define NPU_MM_PANEL_ROWS	32u	/* at most */
 
+#define NPU_MM_MARGIN		64u		/* bytes */
+
+/* A tile that is read where it is stored. */
+struct npu_mm_tile {
+	const struct npu_pieces *w;
+	uint64_t at, end;	/* its first byte in @w; from @end on nothing is fetched ahead of time */
+	uint8_t *room;		/* if in pages: for a block column that crosses them, and a margin on either side */
+};
+
 struct npu_mm_kernels {
 	unsigned int panel_rows;			/* 16 or 32 */
 	unsigned int mr[NPU_MM_CLASSES];		/* largest group */
@@ -66,12 +75,12 @@ struct npu_mm_kernels {
 		       float *acc);
 
 	/* The same straight from tiles, mr <= direct_mr; false: not for this type and mr. */
-	bool (*direct)(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *group,
+	bool (*direct)(unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *group,
 		       uint32_t blocks, float *acc);
 
-	/* Twice a panel's tiles, wherever they are, and one row of x; every type. acc[2][panel_rows], tile by tile. */
-	void (*direct_wide)(unsigned int type, const uint8_t *const tile[], const void *group, uint32_t blocks,
-			    float *acc);
+	/* Twice a panel's tiles and one row of x; every type. acc[2][panel_rows], tile by tile. @fetch: from scattered pages. */
+	void (*direct_wide)(bool fetch, unsigned int type, const struct npu_mm_tile w[], const void *group,
+			    uint32_t blocks, float *acc);
 
 	/* 16 rows in the row layout to @blocks block columns of a tile. */
 	void (*collect)(unsigned int type, const uint8_t *rows, size_t stride, uint32_t blocks, uint8_t *tile);

@@ -168,13 +168,13 @@ INLINE vi sum_hi(vi s)
 	return DOT_U_ANY ? vi_sra(s, 4) : s;
 }
 
-INLINE vf load_float(unsigned int type, const uint8_t *const tile[], unsigned int v, size_t k)
+INLINE vf load_float(unsigned int type, const uint8_t *const tile[], unsigned int v, size_t col)
 {
 	if (type == NPU_TYPE_F32)
-		return vf_load((const float *)lanes32(tile, v, k * 64));
+		return vf_load((const float *)lanes32(tile, v, col));
 	if (type == NPU_TYPE_F16)
-		return vf_load_f16(lanes16(tile, v, k * 32));
-	return vf_load_bf16(lanes16(tile, v, k * 32));
+		return vf_load_f16(lanes16(tile, v, col));
+	return vf_load_bf16(lanes16(tile, v, col));
 }
 
 /* ---- From rows to a tile ---------------------------------------------------------- */
@@ -412,9 +412,11 @@ static void pack_q6_k(const uint8_t *const tile[], uint32_t blocks, uint8_t *out
 
 INLINE void pack_float(unsigned int type, const uint8_t *const tile[], uint32_t k, uint8_t *out)
 {
-	for (size_t i = 0; i < k; i++)
+	const size_t column = type == NPU_TYPE_F32 ? 64 : 32;
+
+	for (size_t col = 0; k; k--, col += column)
 		for (unsigned int v = 0; v < NV; v++)
-			PUT(vf_as_vi(load_float(type, tile, v, i)));
+			PUT(vf_as_vi(load_float(type, tile, v, col)));
 }
 
 static void pack(unsigned int type, const uint8_t *const tile[], uint32_t blocks, void *panel)
@@ -698,77 +700,190 @@ static void kernel(unsigned int type, unsigned int mr, const void *panel, const 
 
 /* ---- Kernels straight over tiles ------------------------------------------------------- */
 
+#define AHEAD_BYTES	NPU_PIECES_PAGE	/* from what is read to what is fetched; in whole pages both cross their ends at once */
+#define FLOAT_PIECE	512		/* bytes */
+
 /*
- * @nv vectors: a panel, or (with one row of x, when memory is the limit) two
+ * Where tiles are read: in pieces of some hundred bytes, contiguous or in pages. Scattered
+ * pages are fetched line by line, each AHEAD_BYTES before it is read and in the order of
+ * reading: CPUs do that by themselves only as far as memory seems to go on, and fetch less where
+ * their picture of a stream is disturbed.
+ */
+struct reader {
+	const uint8_t *tile[WIDE];	/* the piece; and what is to be fetched meanwhile */
+	const uint8_t *fetch[WIDE];
+	const uint8_t *p[WIDE];		/* the next piece */
+	const uint8_t *ahead[WIDE];
+	size_t left[WIDE];		/* bytes from there to the end of the page */
+	uint64_t page[WIDE];		/* the byte of the matrix that follows them */
+};
+
+/* What begins AHEAD_BYTES after byte @at; or @p, which does no harm. */
+INLINE const uint8_t *ahead_of(const struct npu_mm_tile *w, uint64_t at, const uint8_t *p)
+{
+	return at + AHEAD_BYTES < w->end ? npu_pieces_byte(w->w, at + AHEAD_BYTES) : p;
+}
+
+INLINE void start_reading(bool fetch, struct reader *r, unsigned int nv, const struct npu_mm_tile w[])
+{
+	UNROLL for (unsigned int t = 0; t < nv / TILE_VECTORS; t++) {
+		r->p[t] = npu_pieces_byte(w[t].w, w[t].at);
+		r->left[t] = npu_pieces_run(w[t].w, w[t].at, SIZE_MAX);
+		r->page[t] = w[t].at + r->left[t];
+		r->ahead[t] = fetch ? ahead_of(&w[t], w[t].at, r->p[t]) : NULL;
+	}
+}
+
+/*
+ * A piece of @bytes of which @left end a page and the others begin another at @rest. It is copied in vectors that lie
+ * in one page; up to NPU_MM_MARGIN bytes before and after it go along.
+ */
+INLINE const uint8_t *join(const uint8_t *p, size_t left, const uint8_t *rest, size_t bytes, uint8_t *room)
+{
+	for (size_t i = 0; i < left; i += VB)
+		vi_store(room + left - VB - i, vi_load(p + left - VB - i));
+	for (size_t i = left; i < bytes; i += VB)
+		vi_store(room + i, vi_load(rest + (i - left)));
+	return room;
+}
+
+/* The next piece of tile @t, some of whose @bytes are in the next page. */
+INLINE void next_page(bool fetch, struct reader *r, unsigned int t, const struct npu_mm_tile *w, size_t bytes)
+{
+	const uint8_t *p = npu_pieces_byte(w->w, r->page[t]);
+	size_t left = r->left[t], rest = bytes - left;
+
+	r->tile[t] = left ? join(r->p[t], left, p, bytes, w->room) : p;
+	r->p[t] = p + rest;
+	r->left[t] = NPU_PIECES_PAGE - rest;
+	if (fetch) {
+		for (size_t i = 0; i < left; i += 64)
+			__builtin_prefetch(r->ahead[t] + i, 0, 2);
+		r->fetch[t] = ahead_of(w, r->page[t], p);
+		r->ahead[t] = r->fetch[t] + rest;
+	}
+	r->page[t] += NPU_PIECES_PAGE;
+}
+
+/*
+ * Kernels take @nv vectors: a panel, or (with one row of x, when memory is the limit) two
  * panels that lie apart, since a core reads four streams faster than two.
  */
-INLINE void load_scales(const uint8_t *const tile[], unsigned int nv, size_t col, vf dw[WIDE])
+INLINE void next_piece(bool fetch, struct reader *r, unsigned int nv, const struct npu_mm_tile w[], size_t bytes)
+{
+	UNROLL for (unsigned int t = 0; t < nv / TILE_VECTORS; t++) {
+		if (__builtin_expect(r->left[t] < bytes, 0)) {
+			next_page(fetch, r, t, &w[t], bytes);
+			continue;
+		}
+		r->tile[t] = r->p[t];
+		r->p[t] += bytes;
+		r->left[t] -= bytes;
+		if (fetch) {
+			r->fetch[t] = r->ahead[t];
+			r->ahead[t] += bytes;
+		}
+	}
+}
+
+/* A line of what is to be fetched, between a kernel's other work, since a core has few requests under way at once. */
+INLINE void fetch_line(bool fetch, const struct reader *r, unsigned int nv, size_t at)
+{
+	if (!fetch)
+		return;
+	UNROLL for (unsigned int t = 0; t < nv / TILE_VECTORS; t++)
+		__builtin_prefetch(r->fetch[t] + at, 0, 2);
+}
+
+INLINE void load_scales(const struct reader *r, unsigned int nv, vf dw[WIDE])
 {
 	UNROLL for (unsigned int v = 0; v < nv; v++)
-		dw[v] = load_scale(tile, v, col);
+		dw[v] = load_scale(r->tile, v, 0);
 }
 
-INLINE void direct_q8_0(unsigned int mr, unsigned int nv, const uint8_t *const tile[], const int32_t *g,
+INLINE void q8_0_column(bool fetch, unsigned int mr, unsigned int nv, const struct reader *r, const int32_t *g,
+			vf f[][WIDE])
+{
+	vi s[MR_DIRECT][WIDE];
+	vf dw[WIDE];
+
+	start_sums(mr, nv, g + 8 * mr, s);
+	UNROLL for (unsigned int j = 0; j < 8; j++) {
+		vi w[WIDE];
+
+		fetch_line(fetch, r, nv, j * 64);
+		UNROLL for (unsigned int v = 0; v < nv; v++)
+			w[v] = q8_0_piece(r->tile, v, 0, j);
+		dot_step(mr, nv, !Q8_BIAS, w, g + j * mr, s);
+	}
+	fetch_line(fetch, r, nv, 8 * 64);
+	load_scales(r, nv, dw);
+	scale_step(mr, nv, dw, (const float *)(g + 9 * mr), s, f);
+}
+
+INLINE void direct_q8_0(bool fetch, unsigned int mr, unsigned int nv, const struct npu_mm_tile w[], const int32_t *g,
 			uint32_t blocks, float *acc)
 {
 	vf f[MR_DIRECT][WIDE];
+	struct reader r;
 
 	load_acc(mr, nv, acc, f);
-	for (size_t col = 0; blocks; blocks--, col += 16 * 34, g += 10 * mr) {
-		vi s[MR_DIRECT][WIDE];
-		vf dw[WIDE];
-
-		start_sums(mr, nv, g + 8 * mr, s);
-		UNROLL for (unsigned int j = 0; j < 8; j++) {
-			vi w[WIDE];
-
-			UNROLL for (unsigned int v = 0; v < nv; v++)
-				w[v] = q8_0_piece(tile, v, col, j);
-			dot_step(mr, nv, !Q8_BIAS, w, g + j * mr, s);
-		}
-		load_scales(tile, nv, col, dw);
-		scale_step(mr, nv, dw, (const float *)(g + 9 * mr), s, f);
+	start_reading(fetch, &r, nv, w);
+	for (; blocks; blocks--, g += 10 * mr) {
+		next_piece(fetch, &r, nv, w, 16 * 34);
+		q8_0_column(fetch, mr, nv, &r, g, f);
 	}
 	store_acc(mr, nv, acc, f);
 }
 
-INLINE void direct_q4_0(unsigned int mr, unsigned int nv, const uint8_t *const tile[], const int32_t *g,
+INLINE void q4_0_column(bool fetch, unsigned int mr, unsigned int nv, const struct reader *r, const int32_t *g,
+			vf f[][WIDE])
+{
+	vi s[MR_DIRECT][WIDE], h[MR_DIRECT][WIDE];
+	vf dw[WIDE];
+
+	start_sums(mr, nv, g + 8 * mr, s);
+	UNROLL for (unsigned int r = 0; r < mr; r++)
+		for (unsigned int v = 0; v < nv; v++)
+			h[r][v] = vi_zero();
+	UNROLL for (unsigned int j = 0; j < 4; j++) {
+		vi lo[WIDE], hi[WIDE];
+
+		fetch_line(fetch, r, nv, j * 64);
+		UNROLL for (unsigned int v = 0; v < nv; v++) {
+			vi w = q4_0_raw(r->tile, v, 0, j);
+
+			lo[v] = nibbles_lo(w);
+			hi[v] = nibbles_hi_raw(w);
+		}
+		dot_step(mr, nv, false, lo, g + j * mr, s);
+		dot_step(mr, nv, false, hi, g + (4 + j) * mr, h);
+	}
+	fetch_line(fetch, r, nv, 4 * 64);
+	UNROLL for (unsigned int r = 0; r < mr; r++)
+		for (unsigned int v = 0; v < nv; v++)
+			s[r][v] = vi_add(s[r][v], sum_hi(h[r][v]));
+	load_scales(r, nv, dw);
+	scale_step(mr, nv, dw, (const float *)(g + 9 * mr), s, f);
+}
+
+INLINE void direct_q4_0(bool fetch, unsigned int mr, unsigned int nv, const struct npu_mm_tile w[], const int32_t *g,
 			uint32_t blocks, float *acc)
 {
 	vf f[MR_DIRECT][WIDE];
+	struct reader r;
 
 	load_acc(mr, nv, acc, f);
-	for (size_t col = 0; blocks; blocks--, col += 16 * 18, g += 10 * mr) {
-		vi s[MR_DIRECT][WIDE], h[MR_DIRECT][WIDE];
-		vf dw[WIDE];
-
-		start_sums(mr, nv, g + 8 * mr, s);
-		UNROLL for (unsigned int r = 0; r < mr; r++)
-			for (unsigned int v = 0; v < nv; v++)
-				h[r][v] = vi_zero();
-		UNROLL for (unsigned int j = 0; j < 4; j++) {
-			vi lo[WIDE], hi[WIDE];
-
-			UNROLL for (unsigned int v = 0; v < nv; v++) {
-				vi w = q4_0_raw(tile, v, col, j);
-
-				lo[v] = nibbles_lo(w);
-				hi[v] = nibbles_hi_raw(w);
-			}
-			dot_step(mr, nv, false, lo, g + j * mr, s);
-			dot_step(mr, nv, false, hi, g + (4 + j) * mr, h);
-		}
-		UNROLL for (unsigned int r = 0; r < mr; r++)
-			for (unsigned int v = 0; v < nv; v++)
-				s[r][v] = vi_add(s[r][v], sum_hi(h[r][v]));
-		load_scales(tile, nv, col, dw);
-		scale_step(mr, nv, dw, (const float *)(g + 9 * mr), s, f);
+	start_reading(fetch, &r, nv, w);
+	for (; blocks; blocks--, g += 10 * mr) {
+		next_piece(fetch, &r, nv, w, 16 * 18);
+		q4_0_column(fetch, mr, nv, &r, g, f);
 	}
 	store_acc(mr, nv, acc, f);
 }
 
-/* S over the 64 elements of chunk @c: two sub-blocks. */
-INLINE void q4_k_chunk(unsigned int nv, const uint8_t *const tile[], size_t col, const int32_t *g, unsigned int c,
+/* S over the 64 elements of chunk @c, the piece: two sub-blocks. */
+INLINE void q4_k_chunk(bool fetch, unsigned int nv, const struct reader *r, const int32_t *g, unsigned int c,
 		       vi sc[WIDE][2], vi s[WIDE])
 {
 	vi lo[WIDE], hi[WIDE];
@@ -778,8 +893,9 @@ INLINE void q4_k_chunk(unsigned int nv, const uint8_t *const tile[], size_t col,
 	UNROLL for (unsigned int i = 0; i < 8; i++) {
 		vi a = vi_set1(g[c * 16 + i]), b = vi_set1(g[c * 16 + 8 + i]);
 
+		fetch_line(fetch, r, nv, i * 64);
 		UNROLL for (unsigned int v = 0; v < nv; v++) {
-			vi w = vi_load(lanes32(tile, v, col + Q4_K_QS + (c * 8 + i) * 64));
+			vi w = vi_load(lanes32(r->tile, v, i * 64));
 
 			lo[v] = vi_dot_u(lo[v], nibbles_lo(w), a);
 			hi[v] = vi_dot_u(hi[v], nibbles_hi_raw(w), b);
@@ -792,41 +908,55 @@ INLINE void q4_k_chunk(unsigned int nv, const uint8_t *const tile[], size_t col,
 }
 
 /* One row of x. */
-INLINE void direct_q4_k(unsigned int nv, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+INLINE void q4_k_column(bool fetch, unsigned int nv, struct reader *r, const struct npu_mm_tile w[], const int32_t *g,
+			vf f[WIDE])
+{
+	vf da = vf_set1(npu_f32_from_bits((uint32_t)g[72]));
+	const uint8_t *head[WIDE];
+	vi six[WIDE][2], s[WIDE], t[WIDE];
+
+	next_piece(fetch, r, nv, w, Q4_K_QS);
+	memcpy(head, r->tile, sizeof(head));
+	UNROLL for (unsigned int i = 0; i < 4; i++)
+		fetch_line(fetch, r, nv, i * 64);
+	UNROLL for (unsigned int v = 0; v < nv; v++) {
+		load_6bit(head, v, 0, 0, six[v]);
+		s[v] = t[v] = vi_zero();
+	}
+	UNROLL for (unsigned int c = 0; c < 4; c++) {
+		next_piece(fetch, r, nv, w, 8 * 64);
+		q4_k_chunk(fetch, nv, r, g, c, six, s);
+	}
+	UNROLL for (unsigned int v = 0; v < nv; v++)
+		load_6bit(head, v, 0, 1, six[v]);
+	UNROLL for (unsigned int j = 0; j < 8; j++) {
+		vi asum = vi_set1(g[64 + j]);
+
+		UNROLL for (unsigned int v = 0; v < nv; v++)
+			t[v] = vi_add(t[v], vi_mul(byte_of(six[v][j / 4], j % 4), asum));
+	}
+	UNROLL for (unsigned int v = 0; v < nv; v++) {
+		f[v] = vf_fma(vf_from_vi(s[v]), vf_mul(load_scale(head, v, 0), da), f[v]);
+		f[v] = vf_fnma(vf_from_vi(t[v]), vf_mul(load_scale(head, v, Q4_K_DMIN), da), f[v]);
+	}
+}
+
+INLINE void direct_q4_k(bool fetch, unsigned int nv, const struct npu_mm_tile w[], const int32_t *g,
+			uint32_t blocks, float *acc)
 {
 	vf f[1][WIDE];
+	struct reader r;
 
 	load_acc(1, nv, acc, f);
-	for (size_t col = 0; blocks; blocks--, col += 16 * 144, g += 73) {
-		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[72]));
-		vi six[WIDE][2], s[WIDE], t[WIDE];
-
-		UNROLL for (unsigned int v = 0; v < nv; v++) {
-			load_6bit(tile, v, col, 0, six[v]);
-			s[v] = t[v] = vi_zero();
-		}
-		UNROLL for (unsigned int c = 0; c < 4; c++)
-			q4_k_chunk(nv, tile, col, g, c, six, s);
-		UNROLL for (unsigned int v = 0; v < nv; v++)
-			load_6bit(tile, v, col, 1, six[v]);
-		UNROLL for (unsigned int j = 0; j < 8; j++) {
-			vi asum = vi_set1(g[64 + j]);
-
-			UNROLL for (unsigned int v = 0; v < nv; v++)
-				t[v] = vi_add(t[v], vi_mul(byte_of(six[v][j / 4], j % 4), asum));
-		}
-		UNROLL for (unsigned int v = 0; v < nv; v++) {
-			f[0][v] = vf_fma(vf_from_vi(s[v]), vf_mul(load_scale(tile, v, col), da), f[0][v]);
-			f[0][v] = vf_fnma(vf_from_vi(t[v]), vf_mul(load_scale(tile, v, col + Q4_K_DMIN), da),
-					  f[0][v]);
-		}
-	}
+	start_reading(fetch, &r, nv, w);
+	for (; blocks; blocks--, g += 73)
+		q4_k_column(fetch, nv, &r, w, g, f[0]);
 	store_acc(1, nv, acc, f);
 }
 
-/* sum += sc * (sums of 16) of the four quarters at half @h, first or second 16 of each quarter. */
-INLINE void q6_k_part(unsigned int nv, const uint8_t *const tile[], size_t col, const int32_t *g, unsigned int h,
-		      unsigned int second, vi sum[WIDE])
+/* The piece: sum += sc * (sums of 16) of the four quarters at half @h, first or second 16 of each quarter. */
+INLINE void q6_k_part(bool fetch, unsigned int nv, const struct reader *r, const uint8_t *const head[],
+		      const int32_t *g, unsigned int h, unsigned int second, vi sum[WIDE])
 {
 	const vi two = vi_set1(0x30303030);
 	vi s[4][WIDE];
@@ -835,13 +965,14 @@ INLINE void q6_k_part(unsigned int nv, const uint8_t *const tile[], size_t col, 
 		UNROLL for (unsigned int v = 0; v < nv; v++)
 			s[q][v] = vi_set1(g[64 + h * 8 + q * 2 + second]);
 	UNROLL for (unsigned int i = 0; i < 4; i++) {
-		unsigned int l = second * 4 + i;
-		const int32_t *gi = g + h * 32 + l;
+		const int32_t *gi = g + h * 32 + second * 4 + i;
 
+		UNROLL for (unsigned int n = 0; n < 3; n++)
+			fetch_line(fetch, r, nv, (3 * i + n) * 64);
 		UNROLL for (unsigned int v = 0; v < nv; v++) {
-			vi a = vi_load(lanes32(tile, v, col + Q6_K_Q(h, l)));
-			vi b = vi_load(lanes32(tile, v, col + Q6_K_Q(h, l) + 64));
-			vi hi = vi_load(lanes32(tile, v, col + Q6_K_Q(h, l) + 128));
+			vi a = vi_load(lanes32(r->tile, v, 3 * i * 64));
+			vi b = vi_load(lanes32(r->tile, v, 3 * i * 64 + 64));
+			vi hi = vi_load(lanes32(r->tile, v, 3 * i * 64 + 128));
 
 			s[0][v] = vi_dot_u(s[0][v], vi_or(nibbles_lo(a), vi_and(vi_sll(hi, 4), two)), vi_set1(gi[0]));
 			s[1][v] = vi_dot_u(s[1][v], vi_or(nibbles_lo(b), vi_and(vi_sll(hi, 2), two)), vi_set1(gi[8]));
@@ -854,7 +985,7 @@ INLINE void q6_k_part(unsigned int nv, const uint8_t *const tile[], size_t col, 
 		unsigned int j = h * 8 + q * 2 + second;
 
 		UNROLL for (unsigned int v = 0; v < nv; v++) {
-			vi sc = vi_load(lanes32(tile, v, col + Q6_K_SCALES + j / 4 * 64));
+			vi sc = vi_load(lanes32(head, v, Q6_K_SCALES + j / 4 * 64));
 
 			sum[v] = vi_add(sum[v], vi_mul(s[q][v], vi_sra(vi_sll(sc, 24 - 8 * (j % 4)), 24)));
 		}
@@ -862,85 +993,113 @@ INLINE void q6_k_part(unsigned int nv, const uint8_t *const tile[], size_t col, 
 }
 
 /* One row of x. */
-INLINE void direct_q6_k(unsigned int nv, const uint8_t *const tile[], const int32_t *g, uint32_t blocks, float *acc)
+INLINE void q6_k_column(bool fetch, unsigned int nv, struct reader *r, const struct npu_mm_tile w[], const int32_t *g,
+			vf f[WIDE])
+{
+	vf da = vf_set1(npu_f32_from_bits((uint32_t)g[80]));
+	const uint8_t *head[WIDE];
+	vi s[WIDE];
+
+	next_piece(fetch, r, nv, w, Q6_K_Q(0, 0));
+	memcpy(head, r->tile, sizeof(head));
+	UNROLL for (unsigned int i = 0; i < 5; i++)
+		fetch_line(fetch, r, nv, i * 64);
+	UNROLL for (unsigned int v = 0; v < nv; v++)
+		s[v] = vi_zero();
+	for (unsigned int i = 0; i < 4; i++) {
+		next_piece(fetch, r, nv, w, 4 * 192);
+		q6_k_part(fetch, nv, r, head, g, i / 2, i % 2, s);
+	}
+	UNROLL for (unsigned int v = 0; v < nv; v++)
+		f[v] = vf_fma(vf_from_vi(s[v]), vf_mul(load_scale(head, v, 0), da), f[v]);
+}
+
+INLINE void direct_q6_k(bool fetch, unsigned int nv, const struct npu_mm_tile w[], const int32_t *g,
+			uint32_t blocks, float *acc)
 {
 	vf f[1][WIDE];
+	struct reader r;
 
 	load_acc(1, nv, acc, f);
-	for (size_t col = 0; blocks; blocks--, col += 16 * 210, g += 81) {
-		vf da = vf_set1(npu_f32_from_bits((uint32_t)g[80]));
-		vi s[WIDE];
-
-		UNROLL for (unsigned int v = 0; v < nv; v++)
-			s[v] = vi_zero();
-		for (unsigned int h = 0; h < 2; h++) {
-			q6_k_part(nv, tile, col, g, h, 0, s);
-			q6_k_part(nv, tile, col, g, h, 1, s);
-		}
-		UNROLL for (unsigned int v = 0; v < nv; v++)
-			f[0][v] = vf_fma(vf_from_vi(s[v]), vf_mul(load_scale(tile, v, col), da), f[0][v]);
-	}
+	start_reading(fetch, &r, nv, w);
+	for (; blocks; blocks--, g += 81)
+		q6_k_column(fetch, nv, &r, w, g, f[0]);
 	store_acc(1, nv, acc, f);
 }
 
-INLINE void direct_float(unsigned int type, unsigned int mr, unsigned int nv, const uint8_t *const tile[],
-			 const float *g, uint32_t k, float *acc)
+INLINE void float_column(unsigned int type, unsigned int mr, unsigned int nv, const uint8_t *const tile[], size_t col,
+			 const float *g, vf f[][WIDE])
 {
-	vf f[MR_DIRECT][WIDE];
+	vf w[WIDE];
 
-	load_acc(mr, nv, acc, f);
-	for (size_t i = 0; i < k; i++, g += mr) {
-		vf w[WIDE];
+	UNROLL for (unsigned int v = 0; v < nv; v++)
+		w[v] = load_float(type, tile, v, col);
+	UNROLL for (unsigned int r = 0; r < mr; r++) {
+		vf a = vf_set1(g[r]);
 
 		UNROLL for (unsigned int v = 0; v < nv; v++)
-			w[v] = load_float(type, tile, v, i);
-		UNROLL for (unsigned int r = 0; r < mr; r++) {
-			vf a = vf_set1(g[r]);
+			f[r][v] = vf_fma(w[v], a, f[r][v]);
+	}
+}
 
-			UNROLL for (unsigned int v = 0; v < nv; v++)
-				f[r][v] = vf_fma(w[v], a, f[r][v]);
+INLINE void direct_float(bool fetch, unsigned int type, unsigned int mr, unsigned int nv,
+			 const struct npu_mm_tile w[], const float *g, uint32_t blocks, float *acc)
+{
+	const size_t column = type == NPU_TYPE_F32 ? 64 : 32;
+	vf f[MR_DIRECT][WIDE];
+	struct reader r;
+
+	load_acc(mr, nv, acc, f);
+	start_reading(fetch, &r, nv, w);
+	for (size_t left = blocks * column, bytes; left; left -= bytes) {
+		bytes = left < FLOAT_PIECE ? left : FLOAT_PIECE;
+		next_piece(fetch, &r, nv, w, bytes);
+		for (size_t col = 0; col < bytes;) {
+			fetch_line(fetch, &r, nv, col);
+			UNROLL for (unsigned int i = 0; i < 64 / column && col < bytes; i++, col += column, g += mr)
+				float_column(type, mr, nv, r.tile, col, g, f);
 		}
 	}
 	store_acc(mr, nv, acc, f);
 }
 
 /* One panel, up to MR_DIRECT rows of x. */
-static bool direct(unsigned int type, unsigned int mr, const uint8_t *const tile[], const void *g, uint32_t blocks,
+static bool direct(unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
 		   float *acc)
 {
 	switch (type) {
-#define CALL(n)	direct_q8_0(n, NV, tile, g, blocks, acc)
+#define CALL(n)	direct_q8_0(false, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_Q8_0:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_q4_0(n, NV, tile, g, blocks, acc)
+#define CALL(n)	direct_q4_0(false, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_Q4_0:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(NPU_TYPE_F32, n, NV, tile, g, blocks, acc)
+#define CALL(n)	direct_float(false, NPU_TYPE_F32, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_F32:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(NPU_TYPE_F16, n, NV, tile, g, blocks, acc)
+#define CALL(n)	direct_float(false, NPU_TYPE_F16, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_F16:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(NPU_TYPE_BF16, n, NV, tile, g, blocks, acc)
+#define CALL(n)	direct_float(false, NPU_TYPE_BF16, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_BF16:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
 	case NPU_TYPE_Q4_K:
 		if (mr == 1)
-			direct_q4_k(NV, tile, g, blocks, acc);
+			direct_q4_k(false, NV, w, g, blocks, acc);
 		return mr == 1;
 	case NPU_TYPE_Q6_K:
 		if (mr == 1)
-			direct_q6_k(NV, tile, g, blocks, acc);
+			direct_q6_k(false, NV, w, g, blocks, acc);
 		return mr == 1;
 	default:
 		return false;
@@ -948,30 +1107,41 @@ static bool direct(unsigned int type, unsigned int mr, const uint8_t *const tile
 }
 
 /* Two panels, one row of x. */
-static void direct_wide(unsigned int type, const uint8_t *const tile[], const void *g, uint32_t blocks, float *acc)
+INLINE void direct_wide_fetch(bool fetch, unsigned int type, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
+		   float *acc)
 {
 	switch (type) {
 	case NPU_TYPE_Q8_0:
-		direct_q8_0(1, WIDE, tile, g, blocks, acc);
+		direct_q8_0(fetch, 1, WIDE, w, g, blocks, acc);
 		break;
 	case NPU_TYPE_Q4_0:
-		direct_q4_0(1, WIDE, tile, g, blocks, acc);
+		direct_q4_0(fetch, 1, WIDE, w, g, blocks, acc);
 		break;
 	case NPU_TYPE_Q4_K:
-		direct_q4_k(WIDE, tile, g, blocks, acc);
+		direct_q4_k(fetch, WIDE, w, g, blocks, acc);
 		break;
 	case NPU_TYPE_Q6_K:
-		direct_q6_k(WIDE, tile, g, blocks, acc);
+		direct_q6_k(fetch, WIDE, w, g, blocks, acc);
 		break;
 	case NPU_TYPE_F32:
-		direct_float(NPU_TYPE_F32, 1, WIDE, tile, g, blocks, acc);
+		direct_float(fetch, NPU_TYPE_F32, 1, WIDE, w, g, blocks, acc);
 		break;
 	case NPU_TYPE_F16:
-		direct_float(NPU_TYPE_F16, 1, WIDE, tile, g, blocks, acc);
+		direct_float(fetch, NPU_TYPE_F16, 1, WIDE, w, g, blocks, acc);
 		break;
 	default:
-		direct_float(NPU_TYPE_BF16, 1, WIDE, tile, g, blocks, acc);
+		direct_float(fetch, NPU_TYPE_BF16, 1, WIDE, w, g, blocks, acc);
 	}
+}
+
+/* Where memory is contiguous the CPU sees by itself what comes next, and is faster without. */
+static void direct_wide(bool fetch, unsigned int type, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
+		   float *acc)
+{
+	if (fetch)
+		direct_wide_fetch(true, type, w, g, blocks, acc);
+	else
+		direct_wide_fetch(false, type, w, g, blocks, acc);
 }
 
 /* ---- Ends ------------------------------------------------------------------------------ */

@@ -7,23 +7,15 @@
 
 #define LINE	64u
 
-/* Bytes from byte @at to the end of its page, at most @len. */
-static size_t in_page(const struct npu_pieces *s, uint64_t at, size_t len)
-{
-	size_t left = NPU_PIECES_PAGE - (s->first + at) % NPU_PIECES_PAGE;
-
-	return left < len ? left : len;
-}
-
 static bool contiguous(const struct npu_pieces *s, uint64_t at, size_t len)
 {
-	size_t n = in_page(s, at, len);
+	size_t n = npu_pieces_run(s, at, len);
 	const uint8_t *next = npu_pieces_byte(s, at) + n;
 
 	for (at += n, len -= n; len; at += n, len -= n, next += n) {
 		if (npu_pieces_byte(s, at) != next)
 			return false;
-		n = in_page(s, at, len);
+		n = npu_pieces_run(s, at, len);
 	}
 	return true;
 }
@@ -53,7 +45,7 @@ uint8_t *npu_pieces_place(const struct npu_pieces *s, uint64_t at, size_t len, u
 void npu_pieces_read(const struct npu_pieces *s, uint64_t at, size_t len, uint8_t *buf)
 {
 	while (len) {
-		size_t n = in_page(s, at, len);
+		size_t n = npu_pieces_run(s, at, len);
 
 		copy(buf, npu_pieces_byte(s, at), n);
 		at += n;
@@ -65,7 +57,7 @@ void npu_pieces_read(const struct npu_pieces *s, uint64_t at, size_t len, uint8_
 void npu_pieces_write(const struct npu_pieces *s, uint64_t at, size_t len, const uint8_t *buf)
 {
 	while (len) {
-		size_t n = in_page(s, at, len);
+		size_t n = npu_pieces_run(s, at, len);
 
 		copy(npu_pieces_byte(s, at), buf, n);
 		at += n;
@@ -86,7 +78,7 @@ const uint8_t *npu_pieces_collect(const struct npu_pieces *s, uint64_t at, size_
 void npu_pieces_prefetch(const struct npu_pieces *s, uint64_t at, size_t len)
 {
 	while (len) {
-		size_t n = in_page(s, at, len);
+		size_t n = npu_pieces_run(s, at, len);
 		const uint8_t *p = npu_pieces_byte(s, at);
 
 		for (size_t i = 0; i < n; i += LINE)

@@ -17,7 +17,8 @@
 
 struct npu_pieces {
 	uint8_t *p;			/* all of it, contiguous; or NULL: */
-	uint8_t *const *const *tables;	/* page i begins at tables[i / 512][i % 512] */
+	/* Page i begins at tables[i / 512][i % 512]. All of it is there, and may be read, also where the operand is not. */
+	uint8_t *const *const *tables;
 	uint64_t first;			/* byte 0, counted from the first byte of page 0 */
 };
 
@@ -37,6 +38,14 @@ static inline uint8_t *npu_pieces_byte(const struct npu_pieces *s, uint64_t at)
 	return s->tables[page / NPU_PIECES_PAGES][page % NPU_PIECES_PAGES] + (s->first + at) % NPU_PIECES_PAGE;
 }
 
+/* How many of bytes [at, at + len) are contiguous for certain. */
+static inline size_t npu_pieces_run(const struct npu_pieces *s, uint64_t at, size_t len)
+{
+	size_t left = NPU_PIECES_PAGE - (s->first + at) % NPU_PIECES_PAGE;
+
+	return s->p || len < left ? len : left;
+}
+
 /* Bytes [at, at + len) to @buf, or from it. */
 void npu_pieces_read(const struct npu_pieces *s, uint64_t at, size_t len, uint8_t *buf);
 void npu_pieces_write(const struct npu_pieces *s, uint64_t at, size_t len, const uint8_t *buf);
@@ -49,7 +58,7 @@ const uint8_t *npu_pieces_collect(const struct npu_pieces *s, uint64_t at, size_
 /* Bytes [at, at + len), in place or copied to @buf. */
 static inline const uint8_t *npu_piece(const struct npu_pieces *s, uint64_t at, size_t len, uint8_t *buf)
 {
-	if (s->p || (s->first + at) % NPU_PIECES_PAGE + len <= NPU_PIECES_PAGE)
+	if (npu_pieces_run(s, at, len) == len)
 		return npu_pieces_byte(s, at);
 	return npu_pieces_collect(s, at, len, buf);
 }
