@@ -429,6 +429,11 @@ static void packed_panel(const struct mm_job *j, const struct panel *p, const st
 	}
 }
 
+static bool in_pages(const struct npu_matmul *mm)
+{
+	return !mm->w.p || (mm->w2 && !mm->w2->p);
+}
+
 /* Few rows of x: straight over stored tiles. */
 static bool direct_stored(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
 {
@@ -437,10 +442,10 @@ static bool direct_stored(const struct mm_job *j, const struct panel *p, const s
 	for (uint32_t t = 0; t < j->kern->panel_rows / NPU_TILE_ROWS; t++) {
 		uint32_t n = p->row + t * NPU_TILE_ROWS;
 
-		w[t] = (struct npu_mm_tile){ p->w, (n < j->mm->n ? n : p->row) / NPU_TILE_ROWS * tile_bytes(j), 0,
-					     mem->tile + t * tile_room(j) + NPU_MM_MARGIN };
+		w[t] = (struct npu_mm_tile){ p->w, (n < j->mm->n ? n : p->row) / NPU_TILE_ROWS * tile_bytes(j),
+					     j->w_bytes, mem->tile + t * tile_room(j) + NPU_MM_MARGIN };
 	}
-	return j->kern->direct(j->mm->w_type, j->mr, w, j->groups_at, j->blocks, mem->acc);
+	return j->kern->direct(in_pages(j->mm), j->mm->w_type, j->mr, w, j->groups_at, j->blocks, mem->acc);
 }
 
 /* The same over tiles collected from rows, a part at a time. */
@@ -459,7 +464,8 @@ static bool direct_collected(const struct mm_job *j, const struct panel *p, cons
 			pieces[t] = (struct npu_pieces){ .p = (uint8_t *)tile[t] };
 			w[t] = (struct npu_mm_tile){ .w = &pieces[t] };
 		}
-		if (!j->kern->direct(j->mm->w_type, j->mr, w, j->groups_at + b * column, blocks, mem->acc))
+		if (!j->kern->direct(false, j->mm->w_type, j->mr, w, j->groups_at + b * column, blocks,
+				     mem->acc))
 			return false;
 	}
 	return true;
@@ -496,7 +502,7 @@ static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end,
 	uint32_t run = (uint32_t)(((last < tiles ? last : tiles) - first) * matrices / streams);
 	struct npu_mm_tile w[2 * NPU_MM_PANEL_TILES];
 	uint32_t tile[2 * NPU_MM_PANEL_TILES];
-	bool fetch = !mm->w.p || (mm->w2 && !mm->w2->p);
+	bool fetch = in_pages(mm);
 
 	for (uint32_t s = 0; s < streams; s++) {
 		tile[s] = (uint32_t)first + s / matrices * run;

@@ -74,11 +74,14 @@ struct npu_mm_kernels {
 	void (*kernel)(unsigned int type, unsigned int mr, const void *panel, const void *group, uint32_t blocks,
 		       float *acc);
 
-	/* The same straight from tiles, mr <= direct_mr; false: not for this type and mr. */
-	bool (*direct)(unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *group,
+	/*
+	 * The same straight from tiles, mr <= direct_mr; false: not for this type and mr. @fetch: some may be in
+	 * pages, and what lies ahead is fetched; else all are contiguous.
+	 */
+	bool (*direct)(bool fetch, unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *group,
 		       uint32_t blocks, float *acc);
 
-	/* Twice a panel's tiles and one row of x; every type. acc[2][panel_rows], tile by tile. @fetch: from scattered pages. */
+	/* Twice a panel's tiles and one row of x; every type. acc[2][panel_rows], tile by tile. */
 	void (*direct_wide)(bool fetch, unsigned int type, const struct npu_mm_tile w[], const void *group,
 			    uint32_t blocks, float *acc);
 

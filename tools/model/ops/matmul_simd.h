@@ -728,9 +728,11 @@ INLINE void start_reading(bool fetch, struct reader *r, unsigned int nv, const s
 {
 	UNROLL for (unsigned int t = 0; t < nv / TILE_VECTORS; t++) {
 		r->p[t] = npu_pieces_byte(w[t].w, w[t].at);
+		if (!fetch)
+			continue;
 		r->left[t] = npu_pieces_run(w[t].w, w[t].at, SIZE_MAX);
 		r->page[t] = w[t].at + r->left[t];
-		r->ahead[t] = fetch ? ahead_of(&w[t], w[t].at, r->p[t]) : NULL;
+		r->ahead[t] = ahead_of(&w[t], w[t].at, r->p[t]);
 	}
 }
 
@@ -748,7 +750,7 @@ INLINE const uint8_t *join(const uint8_t *p, size_t left, const uint8_t *rest, s
 }
 
 /* The next piece of tile @t, some of whose @bytes are in the next page. */
-INLINE void next_page(bool fetch, struct reader *r, unsigned int t, const struct npu_mm_tile *w, size_t bytes)
+INLINE void next_page(struct reader *r, unsigned int t, const struct npu_mm_tile *w, size_t bytes)
 {
 	const uint8_t *p = npu_pieces_byte(w->w, r->page[t]);
 	size_t left = r->left[t], rest = bytes - left;
@@ -756,12 +758,10 @@ INLINE void next_page(bool fetch, struct reader *r, unsigned int t, const struct
 	r->tile[t] = left ? join(r->p[t], left, p, bytes, w->room) : p;
 	r->p[t] = p + rest;
 	r->left[t] = NPU_PIECES_PAGE - rest;
-	if (fetch) {
-		for (size_t i = 0; i < left; i += 64)
-			__builtin_prefetch(r->ahead[t] + i, 0, 2);
-		r->fetch[t] = ahead_of(w, r->page[t], p);
-		r->ahead[t] = r->fetch[t] + rest;
-	}
+	for (size_t i = 0; i < left; i += 64)
+		__builtin_prefetch(r->ahead[t] + i, 0, 2);
+	r->fetch[t] = ahead_of(w, r->page[t], p);
+	r->ahead[t] = r->fetch[t] + rest;
 	r->page[t] += NPU_PIECES_PAGE;
 }
 
@@ -772,14 +772,14 @@ INLINE void next_page(bool fetch, struct reader *r, unsigned int t, const struct
 INLINE void next_piece(bool fetch, struct reader *r, unsigned int nv, const struct npu_mm_tile w[], size_t bytes)
 {
 	UNROLL for (unsigned int t = 0; t < nv / TILE_VECTORS; t++) {
-		if (__builtin_expect(r->left[t] < bytes, 0)) {
-			next_page(fetch, r, t, &w[t], bytes);
+		if (fetch && __builtin_expect(r->left[t] < bytes, 0)) {
+			next_page(r, t, &w[t], bytes);
 			continue;
 		}
 		r->tile[t] = r->p[t];
 		r->p[t] += bytes;
-		r->left[t] -= bytes;
 		if (fetch) {
+			r->left[t] -= bytes;
 			r->fetch[t] = r->ahead[t];
 			r->ahead[t] += bytes;
 		}
@@ -1064,46 +1064,53 @@ INLINE void direct_float(bool fetch, unsigned int type, unsigned int mr, unsigne
 }
 
 /* One panel, up to MR_DIRECT rows of x. */
-static bool direct(unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
+INLINE bool direct_fetch(bool fetch, unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
 		   float *acc)
 {
 	switch (type) {
-#define CALL(n)	direct_q8_0(false, n, NV, w, g, blocks, acc)
+#define CALL(n)	direct_q8_0(fetch, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_Q8_0:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_q4_0(false, n, NV, w, g, blocks, acc)
+#define CALL(n)	direct_q4_0(fetch, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_Q4_0:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(false, NPU_TYPE_F32, n, NV, w, g, blocks, acc)
+#define CALL(n)	direct_float(fetch, NPU_TYPE_F32, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_F32:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(false, NPU_TYPE_F16, n, NV, w, g, blocks, acc)
+#define CALL(n)	direct_float(fetch, NPU_TYPE_F16, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_F16:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
-#define CALL(n)	direct_float(false, NPU_TYPE_BF16, n, NV, w, g, blocks, acc)
+#define CALL(n)	direct_float(fetch, NPU_TYPE_BF16, n, NV, w, g, blocks, acc)
 	case NPU_TYPE_BF16:
 		switch (mr) { CASES_1_4(CALL); }
 		return true;
 #undef CALL
 	case NPU_TYPE_Q4_K:
 		if (mr == 1)
-			direct_q4_k(false, NV, w, g, blocks, acc);
+			direct_q4_k(fetch, NV, w, g, blocks, acc);
 		return mr == 1;
 	case NPU_TYPE_Q6_K:
 		if (mr == 1)
-			direct_q6_k(false, NV, w, g, blocks, acc);
+			direct_q6_k(fetch, NV, w, g, blocks, acc);
 		return mr == 1;
 	default:
 		return false;
 	}
+}
+
+static bool direct(bool fetch, unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *g,
+		   uint32_t blocks, float *acc)
+{
+	return fetch ? direct_fetch(true, type, mr, w, g, blocks, acc) :
+		       direct_fetch(false, type, mr, w, g, blocks, acc);
 }
 
 /* Two panels, one row of x. */
