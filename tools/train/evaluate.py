@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Held-out bits per byte of a training state, beside n-gram models; and samples.
+"""Held-out bits per byte of a training state, beside n-gram models.
 
-usage: evaluate.py STATE.pt [--average] [--type Q8_0] [--samples 20] [--ngrams]
+usage: evaluate.py STATE.pt [--average] [--type Q8_0] [--ngrams]
 
 Every held-out document is scored from its begin token to its end token, in
 windows of the context length that advance by half of it; only tokens with at
@@ -20,14 +20,6 @@ import model
 import ngram
 import tokenizer
 from prepare import CACHE
-
-PROMPTS = (
-    "Once upon a time", "There was once a king", "One morning the little girl",
-    "\"What is the matter?\" said", "The old woman", "In the middle of the forest",
-    "Long ago, in a village by the sea,", "The fox and the bear", "\"I am afraid,\" said the",
-    "When the sun went down", "The princess", "It was a cold winter night", "A poor fisherman",
-    "The two brothers", "Anne looked", "Deep under the mountain", "Dorothy",
-    "\"Come with me,\"", "The giant", "At last")
 
 
 def documents(ids):
@@ -64,22 +56,6 @@ def network_nats(cfg, p, doc, context):
     return total
 
 
-@torch.no_grad()
-def sample(cfg, p, tok, prompt, n, seed, temperature=0.8, top_p=0.95):
-    g = torch.Generator().manual_seed(seed)
-    ids = [tokenizer.BOS] + tok.encode(prompt)
-    for _ in range(n):
-        h = model.forward(cfg, p, torch.tensor([ids[-cfg.context:]]), fast=False)[-1]
-        prob = torch.softmax(p["token_embd" if cfg.tied else "output"] @ h / temperature, 0)
-        prob, order = prob.sort(descending=True)
-        prob[prob.cumsum(0) - prob > top_p] = 0
-        i = int(order[torch.multinomial(prob, 1, generator=g)])
-        if i == tokenizer.EOS:
-            break
-        ids.append(i)
-    return tok.decode(ids[1:])
-
-
 def main():
     ap = argparse.ArgumentParser(description=__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,9 +63,6 @@ def main():
     ap.add_argument("--average", action="store_true")
     ap.add_argument("--type", default="F32", choices=("F32", "F16", "Q8_0"))
     ap.add_argument("--context", type=int)
-    ap.add_argument("--samples", type=int, default=0)
-    ap.add_argument("--length", type=int, default=120, help="tokens per sample")
-    ap.add_argument("--no-score", action="store_true")
     ap.add_argument("--ngrams", action="store_true", help="score 3- to 5-gram models as well")
     ap.add_argument("--overlap", action="store_true",
                     help="share of held-out 13-grams of tokens that the training text has")
@@ -112,9 +85,8 @@ def main():
 
     print("held out: %d documents, %d bytes, %d tokens; state: step %d, %d tokens seen" %
           (len(docs), n_bytes, n_tokens, st["step"], st["tokens"]))
-    if not args.no_score:
-        context = args.context or cfg.context
-        report("network %s" % args.type, sum(network_nats(cfg, p, d, context) for d in docs))
+    context = args.context or cfg.context
+    report("network %s" % args.type, sum(network_nats(cfg, p, d, context) for d in docs))
     train = np.fromfile(os.path.join(args.dir, "train.u16"), np.uint16)
     if args.ngrams:
         for n in (3, 4, 5):
@@ -127,9 +99,6 @@ def main():
         shares = [float(np.isin(hashes(d, 13), seen).mean()) for d in docs]
         print("13-grams of the training text per held-out document: median %.4f, largest %s" %
               (np.median(shares), " ".join("%.3f" % s for s in sorted(shares)[-5:])))
-    for i in range(args.samples):
-        text = sample(cfg, p, tok, PROMPTS[i % len(PROMPTS)], args.length, i + 1)
-        print("\n%d. %s" % (i + 1, text.replace("\n", "\n   ")), flush=True)
 
 
 def hashes(ids, n):

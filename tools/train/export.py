@@ -20,6 +20,11 @@ SOURCE = ("Children's books of Project Gutenberg, public domain in the USA; "
           "the titles are in MODEL_CARD.md")
 
 
+# What the model card's samples were written with.
+SAMPLING = (("temp", gguf.F32, 0.6), ("top_k", gguf.I32, 40), ("top_p", gguf.F32, 0.9),
+            ("min_p", gguf.F32, 0.05), ("penalty_repeat", gguf.F32, 1.1))
+
+
 def metadata(w, cfg, tok, kind):
     w.add("general.architecture", gguf.STRING, "llama")
     w.add("general.name", gguf.STRING, NAME)
@@ -27,6 +32,8 @@ def metadata(w, cfg, tok, kind):
     w.add("general.description", gguf.STRING, SOURCE)
     w.add("general.file_type", gguf.U32, FILE_TYPE[kind])
     w.add("general.quantization_version", gguf.U32, 2)
+    for key, kind, value in SAMPLING:
+        w.add("general.sampling." + key, kind, value)
     for key, kind, value in (
             ("context_length", gguf.U32, cfg.context),
             ("embedding_length", gguf.U32, cfg.dim),
