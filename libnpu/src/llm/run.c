@@ -10,7 +10,9 @@
 #include "llm_internal.h"
 
 #define RETRIES		3	/* of a job that was lost to another queue's reset */
-#define WAIT_NS		2000000	/* between looks at the ring and at cancellation */
+/* Between looks at the ring and at cancellation: half a token, as far as nobody notices. */
+#define LEAST_WAIT_NS	2000000
+#define MOST_WAIT_NS	20000000
 
 double llm_now(void)
 {
@@ -75,6 +77,15 @@ static int submit(struct npu_llm *llm, struct llm_program *prog, const uint64_t 
 	return ret;
 }
 
+static int64_t wait_ns(const struct npu_llm *llm)
+{
+	double half = llm->token_s / 2 * 1e9;
+
+	if (half < LEAST_WAIT_NS)
+		return LEAST_WAIT_NS;
+	return half < MOST_WAIT_NS ? (int64_t)half : MOST_WAIT_NS;
+}
+
 /*
  * Wait for the last submission. @look (may be NULL) is called now and then, and
  * once more after the end. Returns the job's fate.
@@ -85,7 +96,7 @@ static int finish(struct npu_llm *llm, struct llm_program *prog, void (*look)(vo
 	int ret;
 
 	do {
-		ret = npu_fence_wait(llm->fence, llm->fence_value, look ? WAIT_NS : -1);
+		ret = npu_fence_wait(llm->fence, llm->fence_value, look ? wait_ns(llm) : -1);
 		if (look)
 			look(data);
 	} while (ret == -ETIME);
