@@ -375,10 +375,23 @@ static int prepare_job(struct board_test *t, unsigned int npages)
 	return start_queue(t);
 }
 
+/*
+ * False after WAIT_MS. Interrupts of what went before, of a reset or the MMU, may still come:
+ * they are not the job's.
+ */
+static bool wait_job(struct board_test *t)
+{
+	unsigned long left = msecs_to_jiffies(WAIT_MS);
+
+	while (left && !atomic_read(&t->done))
+		left = wait_for_completion_timeout(&t->event, left);
+	return atomic_read(&t->done);
+}
+
 static int request_job(struct board_test *t, unsigned int npages)
 {
 	const char *status = "timeout";
-	unsigned long left;
+	bool done;
 	u32 fault;
 	u64 seqno;
 	int ret;
@@ -387,10 +400,10 @@ static int request_job(struct board_test *t, unsigned int npages)
 	if (ret)
 		return ret;
 	ring_job(t, fill_stream(t, false));
-	left = wait_for_completion_timeout(&t->event, msecs_to_jiffies(WAIT_MS));
+	done = wait_job(t);
 	fault = rd(t, NPU_QC(0) + NPU_QC_FAULT);
 	seqno = rd(t, NPU_QC(0) + NPU_QC_SEQNO_LO);
-	if (left)
+	if (done)
 		status = NPU_FAULT_CODE(fault) ? "fault" : "done";
 	snprintf(t->result, sizeof(t->result),
 		 "status=%s irqs=%d seqno=%llu/%llu fault=%#x data=%s\n", status,
