@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * matmul_simd.h - template of the fast matmul kernels; include after simd_*.h.
+ * matmul_simd.h - template of the fast matmul kernels; include after simd_*.h, with
+ * NPU_MM_TABLE defined to the name of their table.
  *
  * Each function does the operations of matmul_ref.c in the same order for
  * every element; what differs is that lanes are rows of w. A panel is two
@@ -1064,8 +1065,8 @@ INLINE void direct_float(bool fetch, unsigned int type, unsigned int mr, unsigne
 }
 
 /* One panel, up to MR_DIRECT rows of x. */
-INLINE bool direct_fetch(bool fetch, unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
-		   float *acc)
+INLINE bool direct_fetch(bool fetch, unsigned int type, unsigned int mr, const struct npu_mm_tile w[], const void *g,
+			 uint32_t blocks, float *acc)
 {
 	switch (type) {
 #define CALL(n)	direct_q8_0(fetch, n, NV, w, g, blocks, acc)
@@ -1114,8 +1115,8 @@ static bool direct(bool fetch, unsigned int type, unsigned int mr, const struct 
 }
 
 /* Two panels, one row of x. */
-INLINE void direct_wide_fetch(bool fetch, unsigned int type, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
-		   float *acc)
+INLINE void direct_wide_fetch(bool fetch, unsigned int type, const struct npu_mm_tile w[], const void *g,
+			      uint32_t blocks, float *acc)
 {
 	switch (type) {
 	case NPU_TYPE_Q8_0:
@@ -1143,7 +1144,7 @@ INLINE void direct_wide_fetch(bool fetch, unsigned int type, const struct npu_mm
 
 /* Where memory is contiguous the CPU sees by itself what comes next, and is faster without. */
 static void direct_wide(bool fetch, unsigned int type, const struct npu_mm_tile w[], const void *g, uint32_t blocks,
-		   float *acc)
+			float *acc)
 {
 	if (fetch)
 		direct_wide_fetch(true, type, w, g, blocks, acc);
@@ -1183,3 +1184,22 @@ static void widen_f16(const uint16_t *h, uint32_t n, float *x)
 	for (; i < n; i++)
 		x[i] = npu_f16_to_f32(h[i]);
 }
+
+const struct npu_mm_kernels NPU_MM_TABLE = {
+	.panel_rows = NV * VL,
+	.mr = { MR_F, MR_Q, MR_Q, MR_Q },
+	.q8_bias = Q8_BIAS,
+	.q4_bias = 8,
+	.q6_bias = 32,
+	.direct_mr = MR_DIRECT,
+	.quantize = quantize,
+	.load_act = load_act,
+	.panel_bytes = panel_bytes,
+	.pack = pack,
+	.kernel = kernel,
+	.direct = direct,
+	.direct_wide = direct_wide,
+	.collect = collect,
+	.finish = finish,
+	.widen_f16 = widen_f16,
+};
