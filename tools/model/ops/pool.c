@@ -2,11 +2,16 @@
 /*
  * Worker threads for data-parallel loops.
  *
- * A loop is a struct on its caller's stack, linked into pool->loops while it
- * has pieces left. pool->lock protects the list, loop->users and blocking;
- * pieces are dealt by an atomic counter without it. A worker that holds a
- * reference (users) may still run a piece after the loop left the list; the
- * caller waits for users == 0 before its frame goes away.
+ * A loop is a struct on its caller's stack. Each worker has a mailbox, alone in its cache line:
+ * 0, a loop that a caller offers, the same with TAKEN set while the worker runs pieces of it, or
+ * STOP. A caller offers its loop to workers whose mailbox is empty, runs pieces itself, and then
+ * takes each offer back or waits until the worker has emptied its mailbox. Between two CPUs that
+ * is one cache line there and one back, which is what a short loop costs most of; pool->lock is
+ * for sleeping only.
+ *
+ * Whoever is about to sleep says so (asleep, waiting), then looks once more at the mailbox; whoever
+ * changes the mailbox does so first and then looks for sleepers. All four are sequentially
+ * consistent, so one of the two sees the other.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -17,37 +22,37 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "fpenv.h"
 #include "pool.h"
 
+#define LINE	64u
+#define TAKEN	((uintptr_t)1)
+#define STOP	((uintptr_t)2)
+
 struct loop {
-	struct loop *next;		/* protected by pool->lock */
-	bool linked;			/* protected by pool->lock */
-	atomic_uint users;		/* workers that may touch this loop; raised under the lock */
-	npu_pool_fn fn;
+	_Alignas(LINE) npu_pool_fn fn;
 	void *arg;
 	uint64_t n, grain, pieces;
 	atomic_uint_fast64_t piece;	/* next to be dealt */
 };
 
 struct worker {
-	struct npu_pool *pool;
+	_Alignas(LINE) atomic_uintptr_t box;
+	atomic_bool asleep;		/* or about to be */
+	_Alignas(LINE) struct npu_pool *pool;
 	pthread_t thread;
+	pthread_cond_t wake;		/* the mailbox is full */
 	unsigned int index;		/* 1..T-1; 0 is the caller */
 };
 
 struct npu_pool {
 	pthread_mutex_t lock;
-	pthread_cond_t work;		/* a loop was posted, or stop */
-	pthread_cond_t done;		/* the last user of a loop left it */
-	struct loop *loops;		/* those with pieces left, oldest first */
-	atomic_uint posted;		/* changes whenever a loop is posted, or stop */
-	unsigned int sleepers;		/* workers blocked on @work */
-	unsigned int waiters;		/* callers blocked on @done */
-	bool stop;
+	pthread_cond_t done;		/* a worker has emptied its mailbox */
+	atomic_uint waiting;		/* callers blocked on @done, or about to be */
 	unsigned int threads;
 	uint64_t spin_ns;
 	struct npu_pool_options opt;
@@ -71,6 +76,23 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Spin until @box is no longer @value, for the configured time; returns what it was last. */
+static uintptr_t spin_while(const struct npu_pool *pool, atomic_uintptr_t *box, uintptr_t value)
+{
+	uint64_t until = now_ns() + pool->spin_ns;
+	uintptr_t v;
+
+	do {
+		for (unsigned int i = 0; i < 32; i++) {
+			v = atomic_load_explicit(box, memory_order_acquire);
+			if (v != value)
+				return v;
+			relax();
+		}
+	} while (now_ns() < until);
+	return v;
+}
+
 static bool run_piece(struct loop *l, unsigned int worker)
 {
 	uint64_t p = atomic_fetch_add_explicit(&l->piece, 1, memory_order_relaxed);
@@ -84,138 +106,104 @@ static bool run_piece(struct loop *l, unsigned int worker)
 	return true;
 }
 
-/* Called with the lock held. */
-static void unlink_loop(struct npu_pool *pool, struct loop *l)
+/* ---- Workers ------------------------------------------------------------------------- */
+
+static uintptr_t sleep_for_offer(struct worker *w)
 {
-	struct loop **at = &pool->loops;
+	struct npu_pool *pool = w->pool;
+	uintptr_t v;
 
-	if (!l->linked)
-		return;
-	while (*at != l)
-		at = &(*at)->next;
-	*at = l->next;
-	l->linked = false;
-}
-
-/* Take part in the oldest loop; called with the lock held, returns with it held. */
-static void help(struct npu_pool *pool, struct worker *w)
-{
-	struct loop *l = pool->loops;
-
-	atomic_fetch_add_explicit(&l->users, 1, memory_order_relaxed);
-	pthread_mutex_unlock(&pool->lock);
-	while (run_piece(l, w->index))
-		;
 	pthread_mutex_lock(&pool->lock);
-	unlink_loop(pool, l);
-	if (atomic_fetch_sub_explicit(&l->users, 1, memory_order_release) == 1 && pool->waiters)
-		pthread_cond_broadcast(&pool->done);
+	atomic_store(&w->asleep, true);
+	for (v = atomic_load(&w->box); !v; v = atomic_load(&w->box))
+		pthread_cond_wait(&w->wake, &pool->lock);
+	atomic_store(&w->asleep, false);
+	pthread_mutex_unlock(&pool->lock);
+	return v;
 }
 
-/* Spin until @posted differs from @seen, for the configured time. */
-static bool spin_for_work(struct npu_pool *pool, unsigned int seen)
+/* The next loop; NULL: stop. */
+static struct loop *take_offer(struct worker *w)
 {
-	uint64_t until = now_ns() + pool->spin_ns;
+	uintptr_t v;
 
 	do {
-		for (unsigned int i = 0; i < 32; i++) {
-			if (atomic_load_explicit(&pool->posted, memory_order_acquire) != seen)
-				return true;
-			relax();
-		}
-	} while (now_ns() < until);
-	return false;
+		v = spin_while(w->pool, &w->box, 0);
+		if (!v)
+			v = sleep_for_offer(w);
+		if (v == STOP)
+			return NULL;
+	} while (!atomic_compare_exchange_strong(&w->box, &v, v | TAKEN));
+	return (struct loop *)v;
 }
 
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct npu_pool *pool = w->pool;
+	struct loop *l;
 
 	(void)npu_fpenv_enter();
 	if (pool->opt.thread_enter)
 		pool->opt.thread_enter(pool->opt.arg);
-	pthread_mutex_lock(&pool->lock);
-	while (!pool->stop) {
-		unsigned int seen = atomic_load_explicit(&pool->posted, memory_order_relaxed);
-
-		if (pool->loops) {
-			help(pool, w);
-			continue;
-		}
-		pthread_mutex_unlock(&pool->lock);
-		spin_for_work(pool, seen);
-		pthread_mutex_lock(&pool->lock);
-		while (!pool->stop && !pool->loops) {
-			if (atomic_load_explicit(&pool->posted, memory_order_relaxed) != seen)
-				break;
-			pool->sleepers++;
-			pthread_cond_wait(&pool->work, &pool->lock);
-			pool->sleepers--;
+	while ((l = take_offer(w))) {
+		while (run_piece(l, w->index))
+			;
+		/* From here on the loop may be gone. */
+		atomic_store(&w->box, 0);
+		if (atomic_load(&pool->waiting)) {
+			pthread_mutex_lock(&pool->lock);
+			pthread_cond_broadcast(&pool->done);
+			pthread_mutex_unlock(&pool->lock);
 		}
 	}
-	pthread_mutex_unlock(&pool->lock);
 	if (pool->opt.thread_exit)
 		pool->opt.thread_exit(pool->opt.arg);
 	return NULL;
 }
 
-/* Called with the lock held: wake as many workers as there are pieces for. */
-static void wake(struct npu_pool *pool, uint64_t pieces)
+static void wake(struct npu_pool *pool, struct worker *w)
 {
-	if (pieces >= pool->sleepers) {
-		if (pool->sleepers)
-			pthread_cond_broadcast(&pool->work);
+	if (!atomic_load(&w->asleep))
 		return;
-	}
-	while (pieces--)
-		pthread_cond_signal(&pool->work);
-}
-
-static void post(struct npu_pool *pool, struct loop *l)
-{
-	struct loop **at = &pool->loops;
-
 	pthread_mutex_lock(&pool->lock);
-	while (*at)
-		at = &(*at)->next;
-	*at = l;
-	l->linked = true;
-	atomic_fetch_add_explicit(&pool->posted, 1, memory_order_release);
-	wake(pool, l->pieces - 1);
+	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/* Wait until no worker uses @l: briefly by spinning, then blocked. */
-static void retire(struct npu_pool *pool, struct loop *l)
+/* ---- Callers ------------------------------------------------------------------------- */
+
+/* False: it is another loop's. */
+static bool offer(struct npu_pool *pool, struct worker *w, struct loop *l)
 {
-	uint64_t until;
+	uintptr_t empty = 0;
 
-	pthread_mutex_lock(&pool->lock);
-	unlink_loop(pool, l);
-	pthread_mutex_unlock(&pool->lock);
+	if (atomic_load_explicit(&w->box, memory_order_relaxed) ||
+	    !atomic_compare_exchange_strong(&w->box, &empty, (uintptr_t)l))
+		return false;
+	wake(pool, w);
+	return true;
+}
 
-	until = now_ns() + pool->spin_ns;
-	do {
-		for (unsigned int i = 0; i < 32; i++) {
-			if (!atomic_load_explicit(&l->users, memory_order_acquire))
-				goto out;
-			relax();
-		}
-	} while (now_ns() < until);
-out:
-	/* Always pass through the lock: the last user may still hold it. */
+/* Until @w, which @l was offered to, has nothing to do with it: briefly by spinning, then blocked. */
+static void retire(struct npu_pool *pool, struct worker *w, struct loop *l)
+{
+	uintptr_t v = (uintptr_t)l, taken = (uintptr_t)l | TAKEN;
+
+	if (atomic_compare_exchange_strong(&w->box, &v, 0) || spin_while(pool, &w->box, taken) != taken)
+		return;
 	pthread_mutex_lock(&pool->lock);
-	pool->waiters++;
-	while (atomic_load_explicit(&l->users, memory_order_acquire))
+	atomic_fetch_add(&pool->waiting, 1);
+	while (atomic_load(&w->box) == taken)
 		pthread_cond_wait(&pool->done, &pool->lock);
-	pool->waiters--;
+	atomic_fetch_sub(&pool->waiting, 1);
 	pthread_mutex_unlock(&pool->lock);
 }
 
 void npu_pool_for(struct npu_pool *pool, uint64_t n, uint64_t grain, npu_pool_fn fn, void *arg)
 {
 	struct loop l = { .fn = fn, .arg = arg, .n = n, .grain = grain ? grain : 1 };
+	uint64_t offered = 0, wanted;	/* a bit per worker */
 
 	if (!n)
 		return;
@@ -225,10 +213,16 @@ void npu_pool_for(struct npu_pool *pool, uint64_t n, uint64_t grain, npu_pool_fn
 		return;
 	}
 	l.pieces = (n - 1) / l.grain + 1;
-	post(pool, &l);
+	wanted = l.pieces - 1;
+	for (unsigned int i = 0; i < pool->threads - 1 && wanted; i++)
+		if (offer(pool, &pool->workers[i], &l)) {
+			offered |= 1ull << i;
+			wanted--;
+		}
 	while (run_piece(&l, 0))
 		;
-	retire(pool, &l);
+	for (; offered; offered &= offered - 1)
+		retire(pool, &pool->workers[__builtin_ctzll(offered)], &l);
 }
 
 unsigned int npu_pool_threads(const struct npu_pool *pool)
@@ -248,23 +242,44 @@ static unsigned int cpus(void)
 	return n > NPU_POOL_MAX_THREADS ? NPU_POOL_MAX_THREADS : n;
 }
 
-static void stop_workers(struct npu_pool *pool, unsigned int started)
+/* The first @started of them run. */
+static void free_pool(struct npu_pool *pool, unsigned int started)
 {
-	pthread_mutex_lock(&pool->lock);
-	pool->stop = true;
-	atomic_fetch_add_explicit(&pool->posted, 1, memory_order_release);
-	pthread_cond_broadcast(&pool->work);
-	pthread_mutex_unlock(&pool->lock);
-	for (unsigned int i = 0; i < started; i++)
-		pthread_join(pool->workers[i].thread, NULL);
-}
+	for (unsigned int i = 0; i < started; i++) {
+		struct worker *w = &pool->workers[i];
 
-static void free_pool(struct npu_pool *pool)
-{
+		atomic_store(&w->box, STOP);
+		wake(pool, w);
+		pthread_join(w->thread, NULL);
+	}
+	for (unsigned int i = 0; i < pool->threads - 1; i++)
+		pthread_cond_destroy(&pool->workers[i].wake);
 	pthread_cond_destroy(&pool->done);
-	pthread_cond_destroy(&pool->work);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
+}
+
+static struct npu_pool *alloc_pool(const struct npu_pool_options *opt, unsigned int threads)
+{
+	size_t size = sizeof(struct npu_pool) + (threads - 1) * sizeof(struct worker);
+	struct npu_pool *pool = aligned_alloc(LINE, (size + LINE - 1) / LINE * LINE);
+
+	if (!pool)
+		return NULL;
+	memset(pool, 0, size);
+	pool->opt = *opt;
+	pool->threads = threads;
+	pool->spin_ns = (uint64_t)(opt->spin_us ? opt->spin_us : NPU_POOL_SPIN_US) * 1000;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->done, NULL);
+	for (unsigned int i = 0; i < threads - 1; i++) {
+		struct worker *w = &pool->workers[i];
+
+		w->pool = pool;
+		w->index = i + 1;
+		pthread_cond_init(&w->wake, NULL);
+	}
+	return pool;
 }
 
 int npu_pool_create(const struct npu_pool_options *opt, struct npu_pool **out)
@@ -274,26 +289,14 @@ int npu_pool_create(const struct npu_pool_options *opt, struct npu_pool **out)
 
 	if (threads > NPU_POOL_MAX_THREADS)
 		return -EINVAL;
-	pool = calloc(1, sizeof(*pool) + (threads - 1) * sizeof(pool->workers[0]));
+	pool = alloc_pool(opt, threads);
 	if (!pool)
 		return -ENOMEM;
-	pool->opt = *opt;
-	pool->threads = threads;
-	pool->spin_ns = (uint64_t)(opt->spin_us ? opt->spin_us : NPU_POOL_SPIN_US) * 1000;
-	pthread_mutex_init(&pool->lock, NULL);
-	pthread_cond_init(&pool->work, NULL);
-	pthread_cond_init(&pool->done, NULL);
-
 	for (unsigned int i = 0; i < threads - 1; i++) {
-		struct worker *w = &pool->workers[i];
-		int err;
+		int err = pthread_create(&pool->workers[i].thread, NULL, worker_main, &pool->workers[i]);
 
-		w->pool = pool;
-		w->index = i + 1;
-		err = pthread_create(&w->thread, NULL, worker_main, w);
 		if (err) {
-			stop_workers(pool, i);
-			free_pool(pool);
+			free_pool(pool, i);
 			return -err;
 		}
 	}
@@ -303,8 +306,6 @@ int npu_pool_create(const struct npu_pool_options *opt, struct npu_pool **out)
 
 void npu_pool_destroy(struct npu_pool *pool)
 {
-	if (!pool)
-		return;
-	stop_workers(pool, pool->threads - 1);
-	free_pool(pool);
+	if (pool)
+		free_pool(pool, pool->threads - 1);
 }

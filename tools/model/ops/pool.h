@@ -3,8 +3,8 @@
  * pool.h - worker threads for data-parallel loops.
  *
  * A pool of T threads is T - 1 workers and whoever calls npu_pool_for(). Any
- * number of threads may call it at the same time; their loops share the
- * workers. Workers spin for a short while after they ran out of work and then
+ * number of threads may call it at the same time; a loop gets the workers that
+ * have nothing to do when it begins. Workers spin for a short while after they ran out of work and then
  * block, so that an idle pool costs nothing.
  */
 #ifndef NPU_MODEL_OPS_POOL_H
