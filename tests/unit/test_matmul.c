@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "kernels_common.h"
@@ -87,8 +88,8 @@ static void retile(struct fixture *f)
 static uint8_t *run(struct fixture *f, struct npu_pool *pool, enum npu_path path, unsigned int layout)
 {
 	struct npu_matmul mm = f->mm;
-	void *scratch = alloc64(npu_matmul_scratch(&mm, pool, path));
 	uint8_t *dst = alloc64(f->dst_bytes);
+	void *scratch;
 
 	for (uint32_t m = 0; m < mm.m && mm.dst_type == NPU_TYPE_F32; m++)
 		for (uint32_t n = 0; n < mm.n; n++)
@@ -96,6 +97,7 @@ static uint8_t *run(struct fixture *f, struct npu_pool *pool, enum npu_path path
 	mm.dst = dst;
 	mm.w_layout = (uint8_t)layout;
 	mm.w.p = layout == NPU_LAYOUT_ROWS ? f->rows : f->tiles;
+	scratch = alloc64(npu_matmul_scratch(&mm, pool, path));
 	npu_matmul_run(&mm, pool, path, scratch);
 	free(scratch);
 	return dst;
@@ -370,6 +372,95 @@ static void test_independence(void **state)
 	npu_pool_destroy(pool);
 }
 
+/* Which columns of a pair have been said to be done: each once. */
+struct pair_done {
+	const float *products;
+	uint32_t n, unit;
+	atomic_uchar hits[1200];
+	atomic_uint bad;
+};
+
+static void pair_done(void *arg, uint32_t begin, uint32_t end)
+{
+	struct pair_done *d = arg;
+
+	if (begin % d->unit || begin >= end || end > d->n)
+		atomic_fetch_add(&d->bad, 1);
+	for (uint32_t i = begin; i < end; i++)
+		if (atomic_fetch_add(&d->hits[i], 1) || d->products[i] == 0.5f || d->products[d->n + i] == 0.5f)
+			atomic_fetch_add(&d->bad, 1);
+}
+
+/* Two matrices at once, the second being the first from row 16 on: @expect holds the products of one. */
+static void run_pair(const struct fixture *f, struct npu_pool *pool, enum npu_path path, uint32_t unit,
+		     const float *expect)
+{
+	uint32_t n = f->mm.n / 256 * 256 - 256;
+	struct npu_pieces up = { .p = f->tiles + npu_tile_bytes(f->mm.w_type, 16, f->mm.k) };
+	struct pair_done d = { .n = n, .unit = unit };
+	float *dst = alloc64(2ul * n * sizeof(float));
+	struct npu_matmul mm = f->mm;
+	void *scratch;
+
+	mm.dst = dst;
+	mm.n = n;
+	mm.dst_stride = 2ul * n * sizeof(float);
+	mm.w_layout = NPU_LAYOUT_TILE16;
+	mm.w.p = f->tiles;
+	mm.w2 = &up;
+	mm.done = pair_done;
+	mm.arg = &d;
+	mm.unit = unit;
+	d.products = dst;
+	for (uint32_t i = 0; i < 2 * n; i++)
+		dst[i] = 0.5f;
+	scratch = alloc64(npu_matmul_scratch(&mm, pool, path));
+	npu_matmul_run(&mm, pool, path, scratch);
+	assert_int_equal(d.bad, 0);
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(d.hits[i], 1);
+	assert_memory_equal(dst, expect, n * sizeof(float));
+	assert_memory_equal(dst + n, expect + 16, n * sizeof(float));
+	free(scratch);
+	free(dst);
+}
+
+/* One row over tiles, however many threads share it, and however late some of them come. */
+static void test_one_row(void **state)
+{
+	static const uint32_t ns[] = { 1, 16, 31, 64, 65, 128, 190, 336, 1001 };
+	static const uint8_t types[] = { NPU_TYPE_Q4_0, NPU_TYPE_Q6_K, NPU_TYPE_F32 };
+	struct fixture f;
+	uint8_t *ref;
+
+	(void)state;
+	for (size_t t = 0; t < 3; t++) {
+		for (size_t i = 0; i < sizeof(ns) / sizeof(ns[0]); i++) {
+			make(&f, types[t], 1, ns[i], 2048, NPU_TYPE_F32, NPU_TYPE_F32, 31 * i + t);
+			ref = run(&f, NULL, NPU_PATH_SCALAR, NPU_LAYOUT_ROWS);
+			for (unsigned int threads = 1; threads < 8; threads += 2) {
+				struct npu_pool *pool = make_pool(threads);
+
+				for (size_t p = 0; p < FAST_PATHS; p++) {
+					uint8_t *got;
+
+					if (!npu_path_supported(fast_paths[p]))
+						continue;
+					got = run(&f, pool, fast_paths[p], NPU_LAYOUT_TILE16);
+					expect_same(&f, ref, got, fast_paths[p], NPU_LAYOUT_TILE16);
+					free(got);
+					if (ns[i] > 512 && npu_matmul_pairs(&f.mm, fast_paths[p]))
+						for (uint32_t unit = 1; unit <= 256; unit *= 16)
+							run_pair(&f, pool, fast_paths[p], unit, (const float *)ref);
+				}
+				npu_pool_destroy(pool);
+			}
+			free(ref);
+			unmake(&f);
+		}
+	}
+}
+
 static void test_tiles_round_trip(void **state)
 {
 	(void)state;
@@ -476,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_nonfinite_is_nan),
 		cmocka_unit_test(test_against_double),
 		cmocka_unit_test(test_independence),
+		cmocka_unit_test(test_one_row),
 		cmocka_unit_test(test_tiles_round_trip),
 		cmocka_unit_test(test_dequant),
 		cmocka_unit_test(test_quantise),

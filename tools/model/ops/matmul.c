@@ -4,7 +4,8 @@
  *
  * Rows of x are taken in chunks of up to CHUNK_ROWS, cut into groups of mr
  * rows. Each chunk is widened, quantised and packed once, in parallel over
- * groups; then, in parallel over panels of w, either
+ * groups; then, in parallel over w, either
+ *  - one row over tiles: matmul_stream.c;
  *  - few rows: the kernel runs straight over tiles (or rows): w streams
  *    through once, nothing is written but the result; or
  *  - many rows: the panel is packed, a part of k at a time that fits the L1
@@ -39,6 +40,7 @@ struct worker_mem {
 	int8_t *q;		/* quantised */
 	float *d;
 	int32_t *s16;
+	uint8_t *group;		/* for one row over tiles: packed x */
 };
 
 struct mm_job {
@@ -56,6 +58,7 @@ struct mm_job {
 	uint8_t *groups_at;
 	uint8_t *workers_at;	/* per worker: struct worker_mem */
 	size_t worker_bytes;
+	uint8_t *stream_at;	/* for matmul_stream.c */
 	unsigned int workers;	/* that take panels of w */
 	uint64_t panels, unit, least, most;	/* all; per piece */
 	atomic_uint_fast64_t taken;
@@ -120,6 +123,12 @@ static uint64_t tile_bytes(const struct mm_job *j)
 	return (uint64_t)j->blocks * j->bytes * NPU_TILE_ROWS;
 }
 
+/* Is it for matmul_stream.c if it has one row? Scratch does not ask for the rows: more rows never need less of it. */
+static bool streams(const struct npu_matmul *mm)
+{
+	return mm->k && mm->w_layout == NPU_LAYOUT_TILE16;
+}
+
 /* Bytes of the part of a tile that is collected at a time. */
 static size_t tile_room(const struct mm_job *j)
 {
@@ -150,6 +159,8 @@ static size_t layout_worker(const struct mm_job *j, uint8_t *base, struct worker
 	at += align_up(k / j->len * sizeof(float));
 	m.s16 = place(base, at);
 	at += align_up((k / 16 + 1) * sizeof(int32_t));
+	m.group = place(base, at);
+	at += streams(mm) ? j->group_bytes : 0;
 	if (mem)
 		*mem = m;
 	return at;
@@ -171,43 +182,6 @@ static void set_groups(struct mm_job *j, uint32_t rows)
 	j->groups = (rows + max - 1) / max;
 	j->mr = (rows + j->groups - 1) / j->groups;
 	j->group_bytes = align_up((size_t)j->blocks * group_values(j->class) * j->mr * 4);
-}
-
-/* Everything but the pointers; the chunk is the largest one. Returns bytes of scratch. */
-static size_t plan(struct mm_job *j, const struct npu_matmul *mm, const struct npu_mm_kernels *kern,
-		   const struct npu_pool *pool)
-{
-	uint32_t max_rows = mm->m < CHUNK_ROWS ? mm->m : CHUNK_ROWS;
-
-	memset(j, 0, sizeof(*j));
-	j->mm = mm;
-	j->kern = kern;
-	j->class = class_of(mm->w_type);
-	j->len = npu_type_block_len(mm->w_type);
-	j->bytes = npu_type_block_bytes(mm->w_type);
-	j->blocks = mm->k / j->len;
-	j->part = (uint32_t)(PANEL_BYTES / kern->panel_bytes(mm->w_type));
-	if (j->part < 1)
-		j->part = 1;
-	if (j->part > j->blocks)
-		j->part = j->blocks;
-	j->w_bytes = mm->w_layout == NPU_LAYOUT_TILE16 ? npu_tile_bytes(mm->w_type, mm->n, mm->k) :
-							 (mm->n - 1) * mm->w_stride + j->blocks * j->bytes;
-	set_groups(j, max_rows);
-	j->worker_bytes = layout_worker(j, NULL, NULL);
-	return j->groups * j->group_bytes + npu_pool_threads(pool) * j->worker_bytes;
-}
-
-void npu_mm_load_row(const struct npu_matmul *mm, uint32_t m, float *x)
-{
-	const uint8_t *row = (const uint8_t *)mm->x + m * mm->x_stride;
-
-	if (mm->x_type == NPU_TYPE_F32) {
-		memcpy(x, row, (size_t)mm->k * sizeof(float));
-		return;
-	}
-	for (uint32_t k = 0; k < mm->k; k++)
-		x[k] = npu_f16_to_f32(((const uint16_t *)row)[k]);
 }
 
 /* A row of x as F32: in place, or widened into @buf. */
@@ -287,6 +261,71 @@ static void pack_row(const struct mm_job *j, uint32_t m, unsigned int r, const s
 		pack_k256(j, r, mem, out);
 }
 
+/* The row of x for one worker. */
+static const void *pack_for(const void *job, unsigned int worker)
+{
+	const struct mm_job *j = job;
+	struct worker_mem mem;
+
+	worker_mem(j, worker, &mem);
+	pack_row(j, 0, 0, &mem, (uint32_t *)mem.group);
+	return mem.group;
+}
+
+static struct npu_mm_stream stream_of(const struct mm_job *j)
+{
+	return (struct npu_mm_stream){
+		.mm = j->mm, .kern = j->kern, .blocks = j->blocks, .column_bytes = NPU_TILE_ROWS * j->bytes,
+		.tile_bytes = tile_bytes(j), .pack = pack_for, .job = j, .job_bytes = sizeof(*j), .mem = j->stream_at,
+		.x_bytes = (size_t)j->mm->k / npu_type_block_len(j->mm->x_type) *
+			   npu_type_block_bytes(j->mm->x_type),
+	};
+}
+
+/* Everything but the pointers; the chunk is the largest one. Returns bytes of scratch. */
+static size_t plan(struct mm_job *j, const struct npu_matmul *mm, const struct npu_mm_kernels *kern,
+		   const struct npu_pool *pool)
+{
+	uint32_t max_rows = mm->m < CHUNK_ROWS ? mm->m : CHUNK_ROWS;
+	size_t bytes;
+
+	memset(j, 0, sizeof(*j));
+	j->mm = mm;
+	j->kern = kern;
+	j->class = class_of(mm->w_type);
+	j->len = npu_type_block_len(mm->w_type);
+	j->bytes = npu_type_block_bytes(mm->w_type);
+	j->blocks = mm->k / j->len;
+	j->part = (uint32_t)(PANEL_BYTES / kern->panel_bytes(mm->w_type));
+	if (j->part < 1)
+		j->part = 1;
+	if (j->part > j->blocks)
+		j->part = j->blocks;
+	j->w_bytes = mm->w_layout == NPU_LAYOUT_TILE16 ? npu_tile_bytes(mm->w_type, mm->n, mm->k) :
+							 (mm->n - 1) * mm->w_stride + j->blocks * j->bytes;
+	set_groups(j, max_rows);
+	j->worker_bytes = layout_worker(j, NULL, NULL);
+	bytes = j->groups * j->group_bytes + npu_pool_threads(pool) * j->worker_bytes;
+	if (streams(mm)) {
+		struct npu_mm_stream s = stream_of(j);
+
+		bytes += npu_mm_stream_scratch(&s, pool);
+	}
+	return bytes;
+}
+
+void npu_mm_load_row(const struct npu_matmul *mm, uint32_t m, float *x)
+{
+	const uint8_t *row = (const uint8_t *)mm->x + m * mm->x_stride;
+
+	if (mm->x_type == NPU_TYPE_F32) {
+		memcpy(x, row, (size_t)mm->k * sizeof(float));
+		return;
+	}
+	for (uint32_t k = 0; k < mm->k; k++)
+		x[k] = npu_f16_to_f32(((const uint16_t *)row)[k]);
+}
+
 /* Pieces of the first loop: groups of x. */
 static void pack_groups(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
 {
@@ -325,25 +364,20 @@ static struct panel panel_at(const struct mm_job *j, uint64_t p)
 	return (struct panel){ &mm->w, (uint32_t)p * width, 0 };
 }
 
-/* Elements [n0, n0 + rows) of each row of dst get the sums @acc [row of x][panel_rows]. */
-static void finish(const struct mm_job *j, uint32_t n0, uint32_t rows, const float *acc)
+void npu_mm_finish(const struct npu_matmul *mm, const struct npu_mm_kernels *kern, uint32_t m, uint32_t n0, uint32_t n,
+		   const float *acc)
 {
-	const struct npu_matmul *mm = j->mm;
-	uint32_t width = j->kern->panel_rows;
+	uint8_t *row = (uint8_t *)mm->dst + m * mm->dst_stride;
+	const float *bias = mm->bias ? mm->bias + n0 : NULL;
 	float tmp[NPU_MM_PANEL_ROWS];
 
-	for (uint32_t i = 0; i < j->rows; i++, acc += width) {
-		uint8_t *row = (uint8_t *)mm->dst + (size_t)(j->m0 + i) * mm->dst_stride;
-		const float *bias = mm->bias ? mm->bias + n0 : NULL;
-
-		if (mm->dst_type == NPU_TYPE_F32) {
-			j->kern->finish((float *)row + n0, acc, bias, mm->accumulate, rows);
-			continue;
-		}
-		j->kern->finish(tmp, acc, bias, false, rows);
-		for (uint32_t n = 0; n < rows; n++)
-			((uint16_t *)row)[n0 + n] = npu_f32_to_f16(tmp[n]);
+	if (mm->dst_type == NPU_TYPE_F32) {
+		kern->finish((float *)row + n0, acc, bias, mm->accumulate, n);
+		return;
 	}
+	kern->finish(tmp, acc, bias, false, n);
+	for (uint32_t i = 0; i < n; i++)
+		((uint16_t *)row)[n0 + i] = npu_f32_to_f16(tmp[i]);
 }
 
 /* Has @len bytes of @w from byte @at on, or what there is of them, on their way. */
@@ -483,51 +517,14 @@ static bool direct_panel(const struct mm_job *j, const struct panel *p, const st
 
 static void finish_panel(const struct mm_job *j, const struct panel *p, const float *acc)
 {
-	uint32_t left = j->mm->n - p->row;
+	uint32_t left = j->mm->n - p->row, n = left < j->kern->panel_rows ? left : j->kern->panel_rows;
 
-	finish(j, p->first + p->row, left < j->kern->panel_rows ? left : j->kern->panel_rows, acc);
-}
-
-/*
- * One row of x over panels [begin, end) in the tile layout: as many tiles side by
- * side as two panels have, each the next of its own run of tiles, so that a core
- * reads that many streams without a break. Returns the panels done, an even number.
- */
-static uint64_t wide_tiles(const struct mm_job *j, uint64_t begin, uint64_t end, const struct worker_mem *mem)
-{
-	const struct npu_matmul *mm = j->mm;
-	uint32_t per_panel = j->kern->panel_rows / NPU_TILE_ROWS, streams = 2 * per_panel, matrices = mm->w2 ? 2 : 1;
-	uint64_t tiles = ((uint64_t)mm->n + NPU_TILE_ROWS - 1) / NPU_TILE_ROWS;
-	uint64_t first = begin / matrices * per_panel, last = end / matrices * per_panel;
-	uint32_t run = (uint32_t)(((last < tiles ? last : tiles) - first) * matrices / streams);
-	struct npu_mm_tile w[2 * NPU_MM_PANEL_TILES];
-	uint32_t tile[2 * NPU_MM_PANEL_TILES];
-	bool fetch = in_pages(mm);
-
-	for (uint32_t s = 0; s < streams; s++) {
-		tile[s] = (uint32_t)first + s / matrices * run;
-		w[s] = (struct npu_mm_tile){ panel_at(j, s % matrices).w, tile[s] * tile_bytes(j),
-					     (tile[s] + run) * tile_bytes(j), mem->tile + s * tile_room(j) + NPU_MM_MARGIN };
-	}
-	for (uint32_t i = 0; i < run; i++) {
-		memset(mem->acc, 0, (size_t)streams * NPU_TILE_ROWS * sizeof(float));
-		if (j->blocks)
-			j->kern->direct_wide(fetch, mm->w_type, w, j->groups_at, j->blocks, mem->acc);
-		for (uint32_t s = 0; s < streams; s++) {
-			uint32_t row = (tile[s] + i) * NPU_TILE_ROWS, left = mm->n - row;
-
-			finish(j, panel_at(j, s % matrices).first + row, left < NPU_TILE_ROWS ? left : NPU_TILE_ROWS,
-			       mem->acc + s * NPU_TILE_ROWS);
-			w[s].at += tile_bytes(j);
-		}
-	}
-	return 2 * run;
+	for (uint32_t i = 0; i < j->rows; i++)
+		npu_mm_finish(j->mm, j->kern, j->m0 + i, p->first + p->row, n, acc + i * j->kern->panel_rows);
 }
 
 static void run_panels(const struct mm_job *j, uint64_t begin, uint64_t end, const struct worker_mem *mem)
 {
-	if (j->rows == 1 && j->mm->w_layout == NPU_LAYOUT_TILE16)
-		begin += wide_tiles(j, begin, end, mem);
 	for (; begin < end; begin++) {
 		struct panel p = panel_at(j, begin);
 
@@ -550,13 +547,12 @@ static void set_pieces(struct mm_job *j, unsigned int threads)
 	uint64_t grain = by_bytes < by_macs || j->rows == 1 ? by_bytes : by_macs, workers;
 
 	j->panels = ((uint64_t)j->mm->n + j->kern->panel_rows - 1) / j->kern->panel_rows;
-	j->unit = 2;	/* suits wide_tiles() */
+	j->unit = 1;
 	j->least = j->rows == 1 ? LEAST_BYTES / bytes + 1 : grain;
 	j->most = j->rows == 1 ? STREAM_BYTES / bytes + 1 : grain;
 	if (j->mm->w2) {
 		j->panels *= 2;
-		if (j->mm->unit > j->kern->panel_rows)
-			j->unit = 2 * j->mm->unit / j->kern->panel_rows;
+		j->unit = j->mm->unit > j->kern->panel_rows ? 2 * j->mm->unit / j->kern->panel_rows : 2;
 		j->least = (j->least + j->unit - 1) / j->unit * j->unit;
 		j->most = (j->most + j->unit - 1) / j->unit * j->unit;
 	}
@@ -616,6 +612,12 @@ static void run_chunk(struct mm_job *j, struct npu_pool *pool)
 {
 	uint64_t group_elements = (uint64_t)j->mr * j->mm->k + 1;
 
+	if (j->mm->m == 1 && streams(j->mm)) {
+		struct npu_mm_stream s = stream_of(j);
+
+		npu_mm_stream_run(&s, pool);
+		return;
+	}
 	npu_pool_for(pool, j->groups, 65536 / group_elements + 1, pack_groups, j);
 	set_pieces(j, npu_pool_threads(pool));
 	npu_pool_for(pool, j->workers, 1, take_panels, j);
@@ -646,6 +648,7 @@ void npu_matmul_run(const struct npu_matmul *mm, struct npu_pool *pool, enum npu
 	plan(&j, mm, kern, pool);
 	j.groups_at = scratch;
 	j.workers_at = j.groups_at + j.groups * j.group_bytes;
+	j.stream_at = j.workers_at + npu_pool_threads(pool) * j.worker_bytes;
 	for (; j.m0 < mm->m; j.m0 += j.rows) {
 		uint32_t left = mm->m - j.m0;
 

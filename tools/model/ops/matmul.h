@@ -42,7 +42,7 @@ struct npu_matmul {
 	/*
 	 * A second matrix like w, or NULL; only where npu_matmul_pairs(). Its products follow those of w in dst: dst[2][n].
 	 * @done is called by whichever thread has computed columns [begin, end) of both, which are in its cache
-	 * then; begin is a multiple of @unit, a power of two.
+	 * then; begin is a multiple of @unit, a power of two, which divides n if it is above 16.
 	 */
 	const struct npu_pieces *w2;
 	void (*done)(void *arg, uint32_t begin, uint32_t end);

@@ -93,6 +93,31 @@ struct npu_mm_kernels {
 	void (*widen_f16)(const uint16_t *h, uint32_t n, float *x);
 };
 
+/* dst[@m][@n0 + i] = finish(acc[i]) for @n columns, converted if need be. */
+void npu_mm_finish(const struct npu_matmul *mm, const struct npu_mm_kernels *kern, uint32_t m, uint32_t n0, uint32_t n,
+		   const float *acc);
+
+/* One row of x over tiles (matmul_stream.c). k is not 0. */
+struct npu_mm_stream {
+	const struct npu_matmul *mm;
+	const struct npu_mm_kernels *kern;
+	uint32_t blocks;		/* per row of w */
+	size_t column_bytes;		/* of a block column of a tile */
+	uint64_t tile_bytes;
+	/*
+	 * x, packed by each worker for itself: between CPUs that share no cache that is faster than one packing
+	 * for all. @worker is below the number of threads.
+	 */
+	const void *(*pack)(const void *job, unsigned int worker);
+	const void *job;
+	size_t job_bytes, x_bytes;
+	void *mem;
+};
+
+/* Bytes of @mem, which begins at a cache line. */
+size_t npu_mm_stream_scratch(const struct npu_mm_stream *s, const struct npu_pool *pool);
+void npu_mm_stream_run(const struct npu_mm_stream *s, struct npu_pool *pool);
+
 extern const struct npu_mm_kernels npu_mm_avx2, npu_mm_avx512, npu_mm_neon, npu_mm_dotprod;
 
 #endif /* NPU_MODEL_OPS_MATMUL_IMPL_H */

@@ -5,6 +5,13 @@
 
 #include "operand.h"
 
+/*
+ * Operands up to this size are fetched when they are mapped: weights that streamed past have
+ * pushed them out of the cache, or another thread has just made them, and a command on so few
+ * bytes is over before a CPU's own prefetchers have found their pace.
+ */
+#define PREFETCH_BYTES	(32u << 10)
+
 /* A tensor as runs of contiguous bytes: @bytes each, repeated over dimensions @first.. */
 struct runs {
 	uint64_t bytes;
@@ -109,6 +116,8 @@ static int map_span(struct npu_op_env *env, struct npu_operand *op, uint64_t spa
 	}
 	op->p = env->map(env, op->t->addr, span, access, op->number);
 	op->mem = (struct npu_pieces){ .p = op->p };
+	if (op->p && (access & NPU_OP_READ) && span <= PREFETCH_BYTES)
+		npu_prefetch(op->p, span);
 	return op->p ? 0 : -EFAULT;
 }
 

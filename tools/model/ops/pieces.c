@@ -79,10 +79,8 @@ void npu_pieces_prefetch(const struct npu_pieces *s, uint64_t at, size_t len)
 {
 	while (len) {
 		size_t n = npu_pieces_run(s, at, len);
-		const uint8_t *p = npu_pieces_byte(s, at);
 
-		for (size_t i = 0; i < n; i += LINE)
-			__builtin_prefetch(p + i, 0, 2);
+		npu_prefetch(npu_pieces_byte(s, at), n);
 		at += n;
 		len -= n;
 	}

@@ -63,7 +63,14 @@ static inline const uint8_t *npu_piece(const struct npu_pieces *s, uint64_t at, 
 	return npu_pieces_collect(s, at, len, buf);
 }
 
-/* Has bytes [at, at + len) on their way into the cache. */
+/* Has @len bytes from @p on, which need not be mapped, on their way into the second-level cache. */
+static inline void npu_prefetch(const void *p, size_t len)
+{
+	for (size_t i = 0; i < len; i += 64)
+		__builtin_prefetch((const char *)p + i, 0, 2);
+}
+
+/* The same for bytes [at, at + len) of @s. */
 void npu_pieces_prefetch(const struct npu_pieces *s, uint64_t at, size_t len);
 
 #endif /* NPU_MODEL_OPS_PIECES_H */
