@@ -128,13 +128,8 @@ INLINE void widen_values(const struct run *r, unsigned int type)
 static void prefetch_tile(const struct run *r, uint64_t tile, uint64_t end)
 {
 	for (uint64_t j = tile; j < tile + TILE && j < end; j++) {
-		const uint8_t *key = npu_pieces_byte(&r->at->k, npu_attn_key(r->at, r->group, j));
-		const uint8_t *value = npu_pieces_byte(&r->at->v, npu_attn_value(r->at, r->group, j));
-
-		for (size_t i = 0; i < r->key_bytes; i += 64)
-			__builtin_prefetch(key + i, 0, 2);
-		for (size_t i = 0; i < r->value_bytes; i += 64)
-			__builtin_prefetch(value + i, 0, 2);
+		npu_prefetch(npu_pieces_byte(&r->at->k, npu_attn_key(r->at, r->group, j)), r->key_bytes);
+		npu_prefetch(npu_pieces_byte(&r->at->v, npu_attn_value(r->at, r->group, j)), r->value_bytes);
 	}
 }
 
@@ -167,29 +162,29 @@ static void widen_tile(const struct run *r)
 
 /* ---- Scores, weights, values ------------------------------------------------------- */
 
-/* Four vectors of s for each of @n queries, from position @j0 on. */
-INLINE void scores(const struct run *r, uint32_t n, struct lane *const ln[], uint32_t j0)
+/* @nv vectors of s for each of @n queries, from position @j0 on. */
+INLINE void scores(const struct run *r, uint32_t n, uint32_t nv, struct lane *const ln[], uint32_t j0)
 {
 	vf s[QUAD][4];
 	const float *k = r->kt + j0;
 
 	UNROLL for (uint32_t i = 0; i < n; i++)
-		for (uint32_t v = 0; v < 4; v++)
+		for (uint32_t v = 0; v < nv; v++)
 			s[i][v] = vf_zero();
 	for (uint32_t d = 0; d < r->at->d; d++, k += TILE) {
 		vf kv[4];
 
-		for (uint32_t v = 0; v < 4; v++)
+		for (uint32_t v = 0; v < nv; v++)
 			kv[v] = vf_load(k + v * VL);
 		UNROLL for (uint32_t i = 0; i < n; i++) {
 			vf q = vf_set1(ln[i]->q[d]);
 
-			for (uint32_t v = 0; v < 4; v++)
+			for (uint32_t v = 0; v < nv; v++)
 				s[i][v] = vf_fma(q, kv[v], s[i][v]);
 		}
 	}
 	UNROLL for (uint32_t i = 0; i < n; i++)
-		for (uint32_t v = 0; v < 4; v++)
+		for (uint32_t v = 0; v < nv; v++)
 			vf_store(ln[i]->t + j0 + v * VL, s[i][v]);
 }
 
@@ -228,9 +223,10 @@ static void weights(const struct run *r, struct lane *ln)
 {
 	vi top = vi_set1(ln->max);
 	vf t[TV], floor_t[TV];
+	uint32_t end = (r->hi + VL - 1) / VL;	/* behind it nothing is seen */
 	int32_t max;
 
-	for (uint32_t v = 0; v < TV; v++) {
+	for (uint32_t v = 0; v < end; v++) {
 		vm seen = visible(ln, v);
 
 		t[v] = finish_score(r, vf_load(ln->t + v * VL));
@@ -241,7 +237,7 @@ static void weights(const struct run *r, struct lane *ln)
 	max = vi_hmax(top);
 	if (max != ln->max)
 		raise_max(r, ln, max);
-	for (uint32_t v = 0; v < TV; v++) {
+	for (uint32_t v = 0; v < end; v++) {
 		vi e = vi_sub(vi_from_vf(floor_t[v]), vi_set1(max));
 		vf p = vf_exp2_poly(vf_sub(t[v], floor_t[v]));
 
@@ -292,11 +288,17 @@ INLINE void all_values(const struct run *r, uint32_t n, struct lane *const ln[])
 		values(r, n, ln, d, 1);
 }
 
+/* The last tile has few positions as often as many. */
 INLINE void all_scores(const struct run *r, uint32_t n, struct lane *const ln[])
 {
-	for (uint32_t j0 = 0; j0 < TILE; j0 += 4 * VL)
-		if (j0 < r->hi && j0 + 4 * VL > r->lo)
-			scores(r, n, ln, j0);
+	for (uint32_t j0 = r->lo / (4 * VL) * (4 * VL); j0 < r->hi; j0 += 4 * VL) {
+		if (r->hi - j0 > 2 * VL)
+			scores(r, n, 4, ln, j0);
+		else if (r->hi - j0 > VL)
+			scores(r, n, 2, ln, j0);
+		else
+			scores(r, n, 1, ln, j0);
+	}
 }
 
 /* @n queries, 1 to QUAD, over the tile. */

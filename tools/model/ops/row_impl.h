@@ -320,36 +320,52 @@ static void narrow_q8_0(const float *x, uint64_t n, uint8_t *b)
 	}
 }
 
-/* quant.h: npu_quant_row_a8(). */
-static inline void narrow_a8(const float *x, uint64_t n, uint32_t block, uint8_t *b)
+/* One block of A8 or A8_K, whose largest magnitude has @bits. */
+static inline void put_a8(const float *x, uint32_t block, uint32_t bits, float d, float id, uint8_t *b)
 {
-	for (; n; n -= block, b += 4 + block, x += block) {
-		int8_t *q = (int8_t *)b + 4;
-		uint32_t bits = 0;
-		float amax, d, id;
+	int8_t *q = (int8_t *)b + 4;
 
-		for (uint32_t i = 0; i < block; i += NPU_Q_BLOCK) {
-			uint32_t part = block_amax(x + i);
-
-			bits = part > bits ? part : bits;
-		}
-		amax = npu_f32_from_bits(bits);
-		if (bits >= 0x7f800000u || amax < NPU_QUANT_MIN) {
-			d = bits >= 0x7f800000u ? npu_f32_from_bits(NPU_F32_NAN_BITS) : 0.0f;
-			memcpy(b, &d, sizeof(d));
-			memset(q, 0, block);
-			continue;
-		}
-		id = 127.0f / amax;
-		d = amax / 127.0f;
+	if (bits >= 0x7f800000u || npu_f32_from_bits(bits) < NPU_QUANT_MIN) {
+		d = bits >= 0x7f800000u ? npu_f32_from_bits(NPU_F32_NAN_BITS) : 0.0f;
 		memcpy(b, &d, sizeof(d));
-		EACH(i, block) {
-			float v = __builtin_rintf(x[i] * id);
+		memset(q, 0, block);
+		return;
+	}
+	memcpy(b, &d, sizeof(d));
+	for (uint32_t j = 0; j < block; j += NPU_Q_BLOCK)
+		EACH(i, NPU_Q_BLOCK) {
+			float v = __builtin_rintf(x[j + i] * id);
 
 			v = v < -127.0f ? -127.0f : v;
 			v = v > 127.0f ? 127.0f : v;
-			q[i] = (int8_t)(int32_t)v;
+			q[j + i] = (int8_t)(int32_t)v;
 		}
+}
+
+#define A8_BLOCKS	16u	/* at a time: as many divisions as a vector has lanes */
+
+/* quant.h: npu_quant_row_a8(). */
+static inline void narrow_a8(const float *x, uint64_t n, uint32_t block, uint8_t *b)
+{
+	while (n) {
+		uint32_t bits[A8_BLOCKS] = { 0 }, blocks = n / block < A8_BLOCKS ? (uint32_t)(n / block) : A8_BLOCKS;
+		float d[A8_BLOCKS], id[A8_BLOCKS];
+
+		for (uint32_t k = 0; k < blocks; k++)
+			for (uint32_t i = 0; i < block; i += NPU_Q_BLOCK) {
+				uint32_t part = block_amax(x + k * block + i);
+
+				bits[k] = part > bits[k] ? part : bits[k];
+			}
+		EACH(k, A8_BLOCKS) {
+			float amax = npu_f32_from_bits(bits[k]);
+
+			id[k] = 127.0f / amax;
+			d[k] = amax / 127.0f;
+		}
+		for (uint32_t k = 0; k < blocks; k++, x += block, b += 4 + block)
+			put_a8(x, block, bits[k], d[k], id[k], b);
+		n -= (uint64_t)blocks * block;
 	}
 }
 
