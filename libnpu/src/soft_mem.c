@@ -17,6 +17,7 @@
 
 #define POPULATE_STEP	(32ull << 20)
 #define POPULATE_NS	100000000
+#define POPULATE_MOST	(64ull << 20)	/* of what may not all be used */
 #define POPULATE_NS_PER_BYTE 1	/* about what faults would take */
 
 #ifndef MADV_COLLAPSE
@@ -434,15 +435,22 @@ int soft_buffer_create(struct npu_buffer *buf)
 {
 	struct soft_device *sd = SD(buf->vm->dev);
 	struct soft_buffer *sb = (struct soft_buffer *)buf;
+	uint64_t bytes = buf->bytes;
 	int err;
 
 	sb->fd = -1;
 	if (!(buf->flags & NPU_BUFFER_SHARED)) {
+		/*
+		 * Caches of keys and values and intermediate results are in short pieces all over
+		 * their buffers: finding their pages took longer than reading them.
+		 */
+		if (bytes >= NPU_HUGE_PAGE && bytes <= POPULATE_MOST)
+			bytes = (bytes + NPU_HUGE_PAGE - 1) & ~(NPU_HUGE_PAGE - 1);
 		soft_lock(sd);
-		err = soft_mem_get(sd, buf->bytes, &sb->mem);
+		err = soft_mem_get(sd, bytes, &sb->mem);
 		soft_unlock(sd);
 		/* What the device cannot write the CPU will. */
-		if (!err && buf->flags & NPU_BUFFER_READONLY && buf->bytes >= NPU_HUGE_PAGE)
+		if (!err && bytes >= NPU_HUGE_PAGE && (buf->flags & NPU_BUFFER_READONLY || bytes <= POPULATE_MOST))
 			populate(&sb->mem);
 		return err;
 	}

@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cp.h"
+
+#define HUGE_PAGE	((size_t)1 << 21)
 
 static struct npu_model *env_model(struct npu_op_env *env)
 {
@@ -89,11 +92,13 @@ static void *env_scratch(struct npu_op_env *env, size_t size)
 	struct npu_model *m = env_model(env);
 
 	if (size > m->scratch_size) {
-		size_t room = (size + 65535) & ~(size_t)65535;
+		size_t room = (size + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
 
 		free(m->scratch);
-		m->scratch = aligned_alloc(64, room);
+		m->scratch = aligned_alloc(HUGE_PAGE, room);
 		m->scratch_size = m->scratch ? room : 0;
+		if (m->scratch)
+			madvise(m->scratch, room, MADV_HUGEPAGE);
 	}
 	return m->scratch;
 }
