@@ -451,6 +451,43 @@ static void prefix_is_reused(void **state)
 	unlink(model_path);
 }
 
+/* Near the end of the context a few tokens do not cost what a whole chunk does, and have the same bits. */
+static void few_at_the_end_of_the_context(void **state)
+{
+	const struct npu_llm_options opt = { .size = sizeof(opt), .context = 60 };
+	static const uint32_t lengths[] = { 50, 51, 56, 60 };
+	struct npu_counters before, after;
+	uint64_t macs[4];
+	struct npu_llm *a;
+	struct gguf_build build;
+	struct weights w;
+	int32_t x[60];
+	size_t i;
+
+	(void)state;
+	build_model(&build, &w, &tiny_llama);
+	write_model(&build);
+	a = open_llm(model_path, &opt);
+	some_tokens(x, 60);
+	for (i = 0; i < 4; i++) {
+		float *fresh;
+		uint32_t v;
+
+		npu_device_counters(dev, &before, sizeof(before));
+		ok(a, npu_llm_feed(a, x, lengths[i]));
+		npu_device_counters(dev, &after, sizeof(after));
+		macs[i] = after.macs - before.macs;
+		fresh = logits_with(model_path, &opt, x, lengths[i], &v);
+		assert_memory_equal(npu_llm_logits(a), fresh, v * sizeof(*fresh));
+		free(fresh);
+	}
+	assert_true(macs[1] * 20 < macs[0]);
+	assert_true(macs[2] * 5 < macs[0]);
+	npu_llm_close(a);
+	free_weights(&w);
+	unlink(model_path);
+}
+
 static int32_t argmax(const float *x, uint32_t n)
 {
 	uint32_t i, best = 0;
@@ -1184,6 +1221,7 @@ int main(void)
 		cmocka_unit_test(bits_do_not_depend_on_chunks),
 		cmocka_unit_test(bits_of_a_real_model),
 		cmocka_unit_test(prefix_is_reused),
+		cmocka_unit_test(few_at_the_end_of_the_context),
 		cmocka_unit_test(loops_equal_single_steps),
 		cmocka_unit_test(context_overflow),
 		cmocka_unit_test(score_equals_logits),

@@ -10,6 +10,7 @@
 #include "llm_internal.h"
 
 #define RETRIES		3	/* of a job that was lost to another queue's reset */
+#define FEW_TOKENS	8u	/* that are sooner decoded one by one than together with many others again */
 /* Between looks at the ring and at cancellation: half a token, as far as nobody notices. */
 #define LEAST_WAIT_NS	2000000
 #define MOST_WAIT_NS	20000000
@@ -158,6 +159,38 @@ static int run_chunk(struct npu_llm *llm, struct llm_program *prog, uint32_t fro
 	return run(llm, prog, args, nargs);
 }
 
+static int start_loop(struct npu_llm *llm, struct llm_io *io, int32_t token)
+{
+	io->token = token;
+	io->stop = 0;
+	memset(io->ring, 0xff, sizeof(io->ring));
+	return npu_buffer_sync(llm->io, NPU_SYNC_FOR_DEVICE, 0, sizeof(*io));
+}
+
+/* The token at position @pos of the history, with its logits. */
+static int decode_one(struct npu_llm *llm, uint32_t pos)
+{
+	uint64_t args[3] = { pos, 1, UINT64_MAX };
+	int ret, i;
+
+	for (i = 0; i <= RETRIES; i++) {
+		ret = start_loop(llm, npu_buffer_map(llm->io), llm->history[pos]);
+		if (!ret)
+			ret = submit(llm, &llm->decode, args, 3);
+		if (!ret)
+			ret = finish(llm, &llm->decode, NULL, NULL);
+		if (ret != -ECANCELED)
+			break;
+	}
+	return ret ? fail_program(llm, &llm->decode, ret, "the device failed during generation") : 0;
+}
+
+/* Near the end of the context a chunk would begin earlier: see run_chunk(). */
+static bool few_at_the_end(const struct npu_llm *llm, uint32_t from, uint32_t to)
+{
+	return to - from <= FEW_TOKENS && from + llm->prefill.tokens.ne[0] > llm->context + FEW_TOKENS;
+}
+
 int llm_prefill(struct npu_llm *llm, uint32_t from, uint32_t to, bool logits)
 {
 	uint32_t end;
@@ -166,8 +199,13 @@ int llm_prefill(struct npu_llm *llm, uint32_t from, uint32_t to, bool logits)
 	for (; from < to; from = end) {
 		if (atomic_load(&llm->cancel))
 			return llm_fail(llm, -ECANCELED, "cancelled");
-		end = to - from < llm->chunk ? to : from + llm->chunk;
-		ret = run_chunk(llm, &llm->prefill, from, end, logits && end == to);
+		if (few_at_the_end(llm, from, to)) {
+			end = from + 1;
+			ret = decode_one(llm, from);
+		} else {
+			end = to - from < llm->chunk ? to : from + llm->chunk;
+			ret = run_chunk(llm, &llm->prefill, from, end, logits && end == to);
+		}
 		if (ret)
 			return ret;
 		llm->cached = end;
@@ -319,14 +357,6 @@ static void look(void *data)
 	}
 }
 
-static int start_loop(struct npu_llm *llm, struct llm_io *io, int32_t token)
-{
-	io->token = token;
-	io->stop = 0;
-	memset(io->ring, 0xff, sizeof(io->ring));
-	return npu_buffer_sync(llm->io, NPU_SYNC_FOR_DEVICE, 0, sizeof(*io));
-}
-
 /*
  * After an error the tokens that were seen stay in the history; the cache is
  * believed as far as it was before.
@@ -372,21 +402,12 @@ int llm_decode(struct npu_llm *llm, uint32_t n, int32_t end, int (*each)(void *d
 
 int llm_step(struct npu_llm *llm)
 {
-	uint64_t args[3] = { llm->cached, 1, UINT64_MAX };
-	int ret, i;
+	int ret;
 
 	llm->have_logits = false;
-	for (i = 0; i <= RETRIES; i++) {
-		ret = start_loop(llm, npu_buffer_map(llm->io), llm->history[llm->length - 1]);
-		if (!ret)
-			ret = submit(llm, &llm->decode, args, 3);
-		if (!ret)
-			ret = finish(llm, &llm->decode, NULL, NULL);
-		if (ret != -ECANCELED)
-			break;
-	}
+	ret = decode_one(llm, llm->cached);
 	if (ret)
-		return fail_program(llm, &llm->decode, ret, "the device failed during generation");
+		return ret;
 	llm->cached++;
 	return read_logits(llm);
 }
