@@ -3,8 +3,8 @@
  * Speed of a language model: prompt (pp) and decode (tg) in tokens per second,
  * as other runtimes report them, beside what the machine allows in the same
  * run: the rate of a bare matrix-vector product over weights of the same type,
- * and the memory's read rate, each measured before and after every decode run,
- * as both drift with neighbours. Prompt tokens are arbitrary; decode is greedy
+ * and the memory's read rate. Both drift with neighbours, within seconds: so decode
+ * is cut into slices, and they are measured before and after each. Prompt tokens are arbitrary; decode is greedy
  * and does not stop at end tokens. The model is loaded twice: the second time the machine's memory
  * is warm like the file, which a virtual machine's is not when its host took it back.
  *
@@ -31,7 +31,8 @@
 
 #define STREAM_BYTES	(512u << 20)	/* what the limits stream: well above the caches */
 #define HUGE_PAGE	(1u << 21)
-#define GEMV_SECONDS	1
+#define GEMV_SECONDS	0.25
+#define SLICE		32u		/* tokens that are decoded at a time */
 #define MAX_RUNS	32
 
 /* Seconds: as it comes, and at once again. */
@@ -44,6 +45,12 @@ struct args {
 	uint32_t prompt, tokens, runs, threads;
 	bool json;
 };
+
+/* Positions: every slice of the decode run adds the token that its prompt gave. */
+static uint32_t context_of(const struct args *a)
+{
+	return a->prompt + a->tokens + a->tokens / SLICE + 2;
+}
 
 static int compare(const void *a, const void *b)
 {
@@ -141,10 +148,7 @@ static bool limits_init(struct limits *l, const struct npu_llm *llm, uint32_t th
 	return l->x && l->dst && l->scratch;
 }
 
-/*
- * Bytes of weights per second through the matrix kernel at one row. For a second, as a decode
- * run is long, too: a burst would escape the throttling of real-time threads.
- */
+/* Bytes of weights per second through the matrix kernel at one row. */
 static double gemv_rate(struct limits *l)
 {
 	double begin = now(), t;
@@ -177,7 +181,7 @@ static double cpu_seconds(void)
 /* One value per run: tokens per second, and tokens per second of CPU time (for a busy machine). */
 struct result {
 	double pp[MAX_RUNS], tg[MAX_RUNS], pp_cpu[MAX_RUNS], tg_cpu[MAX_RUNS];
-	double gemv[MAX_RUNS], read[MAX_RUNS];	/* around each decode: bytes per second */
+	double gemv[MAX_RUNS], read[MAX_RUNS];	/* around each slice, averaged: bytes per second */
 	double gemv_share[MAX_RUNS], read_share[MAX_RUNS];	/* of them that decode used */
 	double pp_modelled, pp_mac_share;	/* of the modelled device */
 	struct npu_llm_stats st;
@@ -229,32 +233,69 @@ static double bytes_per_token(const struct npu_llm *llm, const struct args *a)
 	return (double)i.weight_bytes_token + (double)i.kv_bytes / i.context * a->tokens / 2;
 }
 
-static int run_decode(struct npu_llm *llm, const struct args *a, struct limits *l,
-		      const int32_t *prompt, struct result *r, int run)
+/* The machine's limits, as they are now. */
+struct rates {
+	double gemv, read;
+};
+
+static struct rates rates_now(struct limits *l)
 {
-	double cpu, gemv, read, used;
+	return (struct rates){ gemv_rate(l), peak_read(l->pool, l->mem, STREAM_BYTES) };
+}
+
+/* Decodes up to SLICE of the @left tokens that are missing, after @seq, whose length is *@n; that grows with it. */
+static int decode_slice(struct npu_llm *llm, uint32_t left, int32_t *seq, uint32_t *n, struct npu_llm_stats *st,
+			uint32_t *tokens)
+{
 	struct npu_llm_params p;
 	int ret;
 
+	*tokens = left < SLICE ? left : SLICE;
 	npu_llm_params_init(&p);
 	p.temperature = 0;
 	p.ignore_end = true;
-	p.max_tokens = a->tokens + 1;	/* the first one comes from the prompt */
+	p.max_tokens = *tokens + 1;	/* the first one comes from the prompt */
+	ret = npu_llm_generate(llm, seq, *n, &p, st);
+	*n = npu_llm_length(llm);
+	memcpy(seq, npu_llm_tokens(llm), *n * sizeof(*seq));
+	return ret;
+}
+
+/* @seq: room for all tokens; the first one is the prompt. */
+static int run_decode(struct npu_llm *llm, const struct args *a, struct limits *l, int32_t *seq,
+		      struct result *r, int run)
+{
+	double seconds = 0, cpu = 0, gemv = 0, read = 0, gemv_share = 0, read_share = 0, begin;
+	struct rates before = rates_now(l), after;
+	uint32_t at, n, length = 1;
+	int ret;
+
 	npu_llm_truncate(llm, 0);
-	gemv = gemv_rate(l);
-	read = peak_read(l->pool, l->mem, STREAM_BYTES);
-	cpu = cpu_seconds();
-	ret = npu_llm_generate(llm, prompt, 1, &p, &r->st);
-	cpu = cpu_seconds() - cpu;
-	if (ret || run < 0)
-		return ret;
-	r->tg[run] = a->tokens / r->st.decode_s;
-	r->tg_cpu[run] = a->tokens / cpu;
-	r->gemv[run] = (gemv + gemv_rate(l)) / 2;
-	r->read[run] = (read + peak_read(l->pool, l->mem, STREAM_BYTES)) / 2;
-	used = r->tg[run] * bytes_per_token(llm, a);
-	r->gemv_share[run] = r->gemv[run] > 0 ? used / r->gemv[run] : 0;
-	r->read_share[run] = used / r->read[run];
+	for (at = 0; at < a->tokens; at += n, before = after) {
+		double share, used;
+
+		begin = cpu_seconds();
+		ret = decode_slice(llm, a->tokens - at, seq, &length, &r->st, &n);
+		if (ret)
+			return ret;
+		cpu += cpu_seconds() - begin;
+		seconds += r->st.decode_s;
+		after = rates_now(l);
+		share = (double)n / a->tokens;
+		used = n / r->st.decode_s * bytes_per_token(llm, a);
+		gemv += share * (before.gemv + after.gemv) / 2;
+		read += share * (before.read + after.read) / 2;
+		gemv_share += before.gemv > 0 ? share * 2 * used / (before.gemv + after.gemv) : 0;
+		read_share += share * 2 * used / (before.read + after.read);
+	}
+	if (run < 0)
+		return 0;
+	r->tg[run] = a->tokens / seconds;
+	r->tg_cpu[run] = length / cpu;
+	r->gemv[run] = gemv;
+	r->read[run] = read;
+	r->gemv_share[run] = gemv_share;
+	r->read_share[run] = read_share;
 	return 0;
 }
 
@@ -262,6 +303,7 @@ static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct ar
 		    struct limits *l, struct result *r)
 {
 	int32_t *prompt = malloc((a->prompt + 1) * sizeof(*prompt));
+	int32_t *seq = malloc(context_of(a) * sizeof(*seq));
 	struct npu_llm_info info;
 	uint32_t i;
 	int run, ret = 0;
@@ -269,13 +311,15 @@ static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct ar
 	npu_llm_info(llm, &info, sizeof(info));
 	for (i = 0; i <= a->prompt; i++)
 		prompt[i] = (int32_t)(i * 7919u % info.vocab);
+	seq[0] = prompt[0];
 	for (run = -1; run < (int)a->runs && !ret; run++) {	/* the first one warms up */
 		if (a->prompt)
 			ret = run_prompt(dev, llm, a, prompt, r, run);
 		if (a->tokens && !ret)
-			ret = run_decode(llm, a, l, prompt, r, run);
+			ret = run_decode(llm, a, l, seq, r, run);
 	}
 	free(prompt);
+	free(seq);
 	if (ret)
 		fprintf(stderr, "bench_llm: %s\n", npu_llm_error(llm));
 	return !ret;
@@ -313,7 +357,7 @@ static void report_decode(const struct npu_llm *llm, const struct args *a, struc
 	printf(" %.1f %% of the %.1f GB/s that %u threads read\n", 100 * median(r->read_share, a->runs),
 	       median(r->read, a->runs) / 1e9, a->threads);
 	printf("  modelled device: tg %.1f tokens/s, %.0f %% of its memory's rate\n",
-	       r->st.modelled_decode_s > 0 ? a->tokens / r->st.modelled_decode_s : 0,
+	       r->st.modelled_decode_s > 0 ? (r->st.tokens - 1) / r->st.modelled_decode_s : 0,
 	       100 * r->st.modelled_bandwidth);
 }
 
@@ -373,7 +417,7 @@ static bool run(struct npu_device *dev, struct npu_llm *llm, const struct args *
 static struct npu_llm *load_model(struct npu_device *dev, const struct args *a, struct load *load)
 {
 	struct npu_llm_options opt = {
-		.size = sizeof(opt), .context = a->prompt + a->tokens + 1, .threads = a->threads,
+		.size = sizeof(opt), .context = context_of(a), .threads = a->threads,
 	};
 	double *seconds[] = { &load->first, &load->again };
 	struct npu_llm *llm = NULL;
