@@ -115,7 +115,7 @@ static int64_t cpu_ns(void)
 }
 
 /*
- * Memory that will all be written gets huge pages at once, which also spares a fault per page: most hosts
+ * Memory that will mostly be used gets huge pages at once, which also spares a fault per page: most hosts
  * give shared memory none by themselves. Where memory is in pieces, putting them together may
  * take long: then the rest stays as it is.
  */
@@ -441,15 +441,15 @@ int soft_buffer_create(struct npu_buffer *buf)
 	sb->fd = -1;
 	if (!(buf->flags & NPU_BUFFER_SHARED)) {
 		/*
-		 * Caches of keys and values and intermediate results are in short pieces all over
-		 * their buffers: finding their pages took longer than reading them.
+		 * Keys and values, and intermediate results, lie in short pieces all over their
+		 * buffers: with small pages, finding them is a good part of reading them.
 		 */
 		if (bytes >= NPU_HUGE_PAGE && bytes <= POPULATE_MOST)
 			bytes = (bytes + NPU_HUGE_PAGE - 1) & ~(NPU_HUGE_PAGE - 1);
 		soft_lock(sd);
 		err = soft_mem_get(sd, bytes, &sb->mem);
 		soft_unlock(sd);
-		/* What the device cannot write the CPU will. */
+		/* What the device cannot write the CPU will, and whole. */
 		if (!err && bytes >= NPU_HUGE_PAGE && (buf->flags & NPU_BUFFER_READONLY || bytes <= POPULATE_MOST))
 			populate(&sb->mem);
 		return err;

@@ -463,12 +463,7 @@ static void packed_panel(const struct mm_job *j, const struct panel *p, const st
 	}
 }
 
-static bool in_pages(const struct npu_matmul *mm)
-{
-	return !mm->w.p || (mm->w2 && !mm->w2->p);
-}
-
-/* Few rows of x: straight over stored tiles. */
+/* Few rows of x, but not one: straight over stored tiles. */
 static bool direct_stored(const struct mm_job *j, const struct panel *p, const struct worker_mem *mem)
 {
 	struct npu_mm_tile w[NPU_MM_PANEL_TILES];
@@ -479,7 +474,7 @@ static bool direct_stored(const struct mm_job *j, const struct panel *p, const s
 		w[t] = (struct npu_mm_tile){ p->w, (n < j->mm->n ? n : p->row) / NPU_TILE_ROWS * tile_bytes(j),
 					     j->w_bytes, mem->tile + t * tile_room(j) + NPU_MM_MARGIN };
 	}
-	return j->kern->direct(in_pages(j->mm), j->mm->w_type, j->mr, w, j->groups_at, j->blocks, mem->acc);
+	return j->kern->direct(!j->mm->w.p, j->mm->w_type, j->mr, w, j->groups_at, j->blocks, mem->acc);
 }
 
 /* The same over tiles collected from rows, a part at a time. */

@@ -768,7 +768,7 @@ INLINE void next_page(struct reader *r, unsigned int t, const struct npu_mm_tile
 
 /*
  * Kernels take @nv vectors: a panel, or (with one row of x, when memory is the limit) two
- * panels that lie apart, since a core reads four streams faster than two.
+ * panels, whose tiles may lie apart: what is loaded of x serves twice as many weights.
  */
 INLINE void next_piece(bool fetch, struct reader *r, unsigned int nv, const struct npu_mm_tile w[], size_t bytes)
 {

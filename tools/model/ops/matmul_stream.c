@@ -3,10 +3,11 @@
  * One row of x over a matrix in the tile layout: what decoding a language model
  * consists of, and limited by the rate at which a core reads memory.
  *
- * A core reads several streams faster than one, and is slow at the beginning of
- * each. So every worker has a share of the matrix, cut into as many segments as
- * the kernel takes tiles at a time, and goes through all of them side by side, a
- * tile of each per step, without a break. Who has done its share takes half of
+ * A kernel takes several tiles at once, so that x is loaded once for all of them;
+ * and a core is slow at the beginning of each stream of memory. So every worker
+ * has a share of the matrix, cut into as many segments as the kernel takes tiles,
+ * and goes through all of them side by side, a tile of each per step, without a
+ * break. Who has done its share takes half of
  * what is left of another's. Between CPUs that share no cache a line that both
  * write costs as much as the reading of some KiB: as long as there is no such
  * help, workers write nothing that others use.
@@ -332,7 +333,7 @@ void npu_mm_stream_run(const struct npu_mm_stream *s, struct npu_pool *pool)
 	w.items = w.tiles / w.item_tiles;
 	w.most = ((uint32_t)(MOST_BYTES / step_bytes) + 1) * w.halves;
 	w.workers = least32(npu_pool_threads(pool), w.items);
-	pays = (uint64_t)w.items / w.segments * step_bytes / WORKER_BYTES + 1;
+	pays = w.items * step_bytes / w.segments / WORKER_BYTES + 1;
 	if (pays < w.workers)
 		w.workers = (uint32_t)pays;
 	for (uint32_t i = 0; i < w.workers; i++) {
