@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "core.h"
+#include "ops/ahead.h"
 
 #define SEM_POLL_NS	100000u		/* a semaphore is looked at that often without a signal */
 #define SLICE_US	1000u
@@ -384,6 +385,7 @@ void *sched_thread(void *arg)
 
 	if (m->bus.ops.thread_enter)
 		m->bus.ops.thread_enter(m->bus.host);
+	npu_ahead_enter();
 	pthread_mutex_lock(&m->lock);
 	while (!m->stop) {
 		sched_once(m, UINT32_MAX);
@@ -392,6 +394,7 @@ void *sched_thread(void *arg)
 		let_in(m);
 	}
 	core_unlock(m);
+	npu_ahead_leave();
 	if (m->bus.ops.thread_exit)
 		m->bus.ops.thread_exit(m->bus.host);
 	return NULL;

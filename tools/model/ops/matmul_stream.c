@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "ahead.h"
 #include "matmul_impl.h"
 #include "tile.h"
 
@@ -24,6 +25,8 @@
 #define PREFETCH_BYTES	(16u << 10)	/* of x, half a first-level cache */
 #define PIECE_BYTES	512u		/* that a kernel reads from each tile at a time: at least a block column, or this */
 #define WIDE_TILES	(2 * NPU_MM_PANEL_TILES)
+
+_Static_assert(WIDE_TILES <= NPU_AHEAD_STREAMS, "each tile that a kernel takes is a stream");
 
 /*
  * An item is some tiles, one below the other, of the matrix (or of both: then dst is computed
@@ -297,6 +300,19 @@ static void prefetch_job(const struct shares *w)
 	npu_prefetch(s->mm->x, s->x_bytes < PREFETCH_BYTES ? s->x_bytes : PREFETCH_BYTES);
 }
 
+/* Streams that are in pages are fetched piece by piece instead. */
+static void begin_reading(const struct shares *w, uint32_t share)
+{
+	const struct npu_matmul *mm = w->s->mm;
+	uint64_t item_bytes = w->item_tiles * w->s->tile_bytes;
+	struct npu_streams s = { .n = w->wide };
+
+	for (uint32_t i = 0; i < w->wide; i++)
+		s.p[i] = (i % w->matrices ? mm->w2->p : mm->w.p) +
+			 (first_item(w, share) + (uint64_t)(i / w->matrices) * share_steps(w, share)) * item_bytes;
+	npu_ahead_begin(&s);
+}
+
 /* Share @share, and help with others. */
 static void run_share(void *arg, uint64_t share, uint64_t end, unsigned int worker)
 {
@@ -309,8 +325,12 @@ static void run_share(void *arg, uint64_t share, uint64_t end, unsigned int work
 		prefetch_job(w);
 	/* At most as many shares as workers, each run once: a share's memory is its runner's. */
 	mem->group = w->s->pack(w->s->job, (unsigned int)share);
+	if (!w->fetch)
+		begin_reading(w, (uint32_t)share);
 	while (next_run(w, (uint32_t)share, &r))
 		run_part(w, r, mem);
+	if (!w->fetch)
+		npu_ahead_end();
 }
 
 void npu_mm_stream_run(const struct npu_mm_stream *s, struct npu_pool *pool)

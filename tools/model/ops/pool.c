@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "fpenv.h"
 #include "pool.h"
 
@@ -76,12 +77,22 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Spin until @box is no longer @value, for the configured time; returns what it was last. */
+/*
+ * Look ahead, then spin, until @box is no longer @value; returns what it was last. The spinning is for the
+ * configured time.
+ */
 static uintptr_t spin_while(const struct npu_pool *pool, atomic_uintptr_t *box, uintptr_t value)
 {
-	uint64_t until = now_ns() + pool->spin_ns;
+	uint64_t until;
 	uintptr_t v;
 
+	do {
+		v = atomic_load_explicit(box, memory_order_acquire);
+		if (v != value)
+			return v;
+		relax();
+	} while (npu_ahead_fetch());
+	until = now_ns() + pool->spin_ns;
 	do {
 		for (unsigned int i = 0; i < 32; i++) {
 			v = atomic_load_explicit(box, memory_order_acquire);
@@ -144,6 +155,7 @@ static void *worker_main(void *arg)
 	struct loop *l;
 
 	(void)npu_fpenv_enter();
+	npu_ahead_enter();
 	if (pool->opt.thread_enter)
 		pool->opt.thread_enter(pool->opt.arg);
 	while ((l = take_offer(w))) {
@@ -159,6 +171,7 @@ static void *worker_main(void *arg)
 	}
 	if (pool->opt.thread_exit)
 		pool->opt.thread_exit(pool->opt.arg);
+	npu_ahead_leave();
 	return NULL;
 }
 
