@@ -55,6 +55,7 @@ static struct npu_gtensor *heads_of(struct llm_build *b, struct npu_gtensor *x, 
 
 struct qkv {
 	struct npu_gtensor *q, *k, *v;	/* {D, heads, M}, {D, kv_heads, M} twice */
+	struct npu_gtensor *qk, *kv;	/* both at once, where they lie side by side; or NULL */
 };
 
 static struct npu_gtensor *bias_slice(struct llm_build *b, const struct llm_weight *w,
@@ -77,7 +78,9 @@ static struct qkv project(struct llm_build *b, const struct llm_layer *l, struct
 				     llm_vector(b, "qkv_bias", &l->qkv_bias), NPU_TYPE_F32);
 		return (struct qkv){ heads_of(b, x, n, 0, hp->heads),
 				     heads_of(b, x, n, nq, hp->kv_heads),
-				     heads_of(b, x, n, nq + nkv, hp->kv_heads) };
+				     heads_of(b, x, n, nq + nkv, hp->kv_heads),
+				     heads_of(b, x, n, 0, hp->heads + hp->kv_heads),
+				     heads_of(b, x, n, nq, 2 * hp->kv_heads) };
 	}
 	q = npu_graph_matmul(b->g, h, llm_bind(b, "attn_q", &l->q),
 			     bias_slice(b, &l->qkv_bias, 0, nq), NPU_TYPE_F32);
@@ -86,7 +89,7 @@ static struct qkv project(struct llm_build *b, const struct llm_layer *l, struct
 	v = npu_graph_matmul(b->g, h, llm_bind(b, "attn_v", &l->v),
 			     bias_slice(b, &l->qkv_bias, nq + nkv, nkv), NPU_TYPE_F32);
 	return (struct qkv){ heads_of(b, q, nq, 0, hp->heads), heads_of(b, k, nkv, 0, hp->kv_heads),
-			     heads_of(b, v, nkv, 0, hp->kv_heads) };
+			     heads_of(b, v, nkv, 0, hp->kv_heads), NULL, NULL };
 }
 
 /* @x {D, heads, M} turned, into @dst or in place. */
@@ -105,60 +108,85 @@ static struct npu_gtensor *rope(struct llm_build *b, struct npu_gtensor *dst, st
 }
 
 /*
- * K (@plane 0) or V (1) of a layer's cache: {D, context, kv_heads}. Each head's rows lie
+ * A layer's cache: {D, context, 2 kv_heads}, heads of K before those of V. Each head's rows lie
  * together.
  */
-static struct npu_gtensor *cache(struct llm_build *b, uint32_t il, uint32_t plane)
+static struct npu_gtensor *cache(struct llm_build *b, uint32_t il)
 {
 	const struct npu_llm *llm = b->llm;
 	struct npu_bound bound = {
-		.name = plane ? "cache_v" : "cache_k",
+		.name = "cache",
 		.type = llm->kv_type,
-		.shape = npu_shape4(llm->hp.head_dim, llm->context, llm->hp.kv_heads, 1),
+		.shape = npu_shape4(llm->hp.head_dim, llm->context, 2 * llm->hp.kv_heads, 1),
 		.buffer = llm->kv,
-		.offset = (2 * (uint64_t)il + plane) * llm->kv_plane,
+		.offset = 2 * (uint64_t)il * llm->kv_plane,
 	};
 
 	return npu_graph_state(b->g, &bound);
 }
 
-/* Positions from @first on of a cache; @extent rows, of which scalar @dyn are there. */
-static struct npu_gtensor *cache_view(struct llm_build *b, struct npu_gtensor *c, uint32_t extent,
-				      int dyn, struct npu_affine first)
+/* Heads of a cache, all @extent rows from row @first (an offset in bytes) on. */
+struct cache_part {
+	uint32_t head, heads, extent;
+	int dyn;		/* scalar: how many of the rows are there */
+	struct npu_affine first;
+};
+
+static struct npu_gtensor *cache_view(struct llm_build *b, struct npu_gtensor *c, struct cache_part p)
 {
 	const struct npu_llm *llm = b->llm;
-	struct npu_shape shape = { { llm->hp.head_dim, extent, llm->hp.kv_heads, 1 },
-				   { 0, dyn, 0, 0 } };
+	struct npu_shape shape = { { llm->hp.head_dim, p.extent, p.heads, 1 }, { 0, p.dyn, 0, 0 } };
 	uint64_t head = llm->kv_row * llm->context;
-	uint64_t nb[NPU_DIMS] = { npu_type_bytes(llm->kv_type), llm->kv_row, head,
-				  head * llm->hp.kv_heads };
+	uint64_t nb[NPU_DIMS] = { npu_type_bytes(llm->kv_type), llm->kv_row, head, head * p.heads };
 
-	return npu_graph_view(b->g, c, shape, nb, first);
+	p.first.imm += p.head * head;
+	return npu_graph_view(b->g, c, shape, nb, p.first);
 }
 
-/*
- * Put x {D, kv_heads, M} into the cache at the positions of this run, @turned on the way; returns
- * the part that is filled then. A cache that is quantised takes copies only.
- */
-static struct npu_gtensor *cache_append(struct llm_build *b, struct npu_gtensor *c,
-					struct npu_gtensor *x, bool turned)
+/* Where @heads heads of K and V from @head on go in this run: {D, heads, M}. */
+static struct npu_gtensor *cache_here(struct llm_build *b, struct npu_gtensor *c, uint32_t head,
+				      uint32_t heads)
 {
-	struct npu_gtensor *here =
-		cache_view(b, c, b->max_rows, b->rows, npu_scaled(b->pos, (int32_t)b->llm->kv_row));
+	struct npu_gtensor *here = cache_view(b, c, (struct cache_part){
+		.head = head, .heads = heads, .extent = b->max_rows, .dyn = b->rows,
+		.first = npu_scaled(b->pos, (int32_t)b->llm->kv_row) });
 
-	if (turned && b->llm->kv_type == NPU_TYPE_F16)
-		rope(b, npu_graph_permute(b->g, here, 0, 2, 1, 3), x);
+	return npu_graph_permute(b->g, here, 0, 2, 1, 3);
+}
+
+/* What is filled of K (@head 0) or V (kv_heads) after this run: {D, kv, kv_heads}. */
+static struct npu_gtensor *cache_filled(struct llm_build *b, struct npu_gtensor *c, uint32_t head)
+{
+	return cache_view(b, c, (struct cache_part){
+		.head = head, .heads = b->llm->hp.kv_heads, .extent = b->llm->context, .dyn = b->kv });
+}
+
+/* Queries and keys turned, keys and values in the cache @c; returns the queries. */
+static struct npu_gtensor *turn_and_keep(struct llm_build *b, struct npu_gtensor *c, const struct qkv *p)
+{
+	uint32_t kv = b->llm->hp.kv_heads;
+	struct npu_gtensor *q, *k = cache_here(b, c, 0, kv);
+
+	if (p->qk) {
+		rope(b, p->qk, p->qk);
+		npu_graph_copy(b->g, cache_here(b, c, 0, 2 * kv), p->kv);
+		return p->q;
+	}
+	q = rope(b, p->q, p->q);
+	/* A cache that is quantised takes copies only. */
+	if (b->llm->kv_type == NPU_TYPE_F16)
+		rope(b, k, p->k);
 	else
-		npu_graph_copy(b->g, here,
-			       npu_graph_permute(b->g, turned ? rope(b, x, x) : x, 0, 2, 1, 3));
-	return cache_view(b, c, b->llm->context, b->kv, npu_const(0));
+		npu_graph_copy(b->g, k, rope(b, p->k, p->k));
+	npu_graph_copy(b->g, cache_here(b, c, kv, kv), p->v);
+	return q;
 }
 
 struct npu_gtensor *llm_block_attention(struct llm_build *b, uint32_t il, struct npu_gtensor *x)
 {
 	const struct llm_layer *l = &b->llm->layer[il];
 	const struct llm_hparams *hp = &b->llm->hp;
-	struct npu_gtensor *h, *o;
+	struct npu_gtensor *h, *o, *c;
 	struct npu_attention a = {
 		.pos = npu_scaled(b->pos, 1),
 		.window = hp->window,
@@ -176,10 +204,12 @@ struct npu_gtensor *llm_block_attention(struct llm_build *b, uint32_t il, struct
 					 hp->rms_eps, NPU_TYPE_F32);
 		p.k = npu_graph_rms_norm(b->g, p.k, llm_vector(b, "attn_k_norm", &l->k_norm),
 					 hp->rms_eps, NPU_TYPE_F32);
+		p.qk = p.kv = NULL;
 	}
-	a.q = rope(b, p.q, p.q);
-	a.k = cache_append(b, cache(b, il, 0), p.k, true);
-	a.v = cache_append(b, cache(b, il, 1), p.v, false);
+	c = cache(b, il);
+	a.q = turn_and_keep(b, c, &p);
+	a.k = cache_filled(b, c, 0);
+	a.v = cache_filled(b, c, hp->kv_heads);
 	o = npu_graph_attention(b->g, &a);	/* {D, heads, M} */
 	o = npu_graph_reshape(b->g, o, llm_rows(b, hp->heads * hp->head_dim));
 	return npu_graph_matmul_add(b->g, x, o, llm_bind(b, "attn_output", &l->attn_out), NULL);
