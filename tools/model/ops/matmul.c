@@ -212,9 +212,14 @@ static void put_f(uint32_t *out, unsigned int at, float f)
 	out[at] = npu_f32_bits(f);
 }
 
+static int32_t bias_of(const struct mm_job *j)
+{
+	return (int32_t)(j->mm->w_type == NPU_TYPE_Q8_0 ? j->kern->q8_bias : j->kern->q4_bias);
+}
+
 static void pack_q32(const struct mm_job *j, unsigned int r, const struct worker_mem *mem, uint32_t *out)
 {
-	int32_t bias = (int32_t)(j->mm->w_type == NPU_TYPE_Q8_0 ? j->kern->q8_bias : j->kern->q4_bias);
+	int32_t bias = bias_of(j);
 	unsigned int mr = j->mr;
 
 	for (uint32_t b = 0; b < j->blocks; b++, out += 10 * mr) {
@@ -242,6 +247,12 @@ static void pack_k256(const struct mm_job *j, unsigned int r, const struct worke
 
 static void pack_row(const struct mm_job *j, uint32_t m, unsigned int r, const struct worker_mem *mem, uint32_t *out)
 {
+	const uint8_t *row = (const uint8_t *)j->mm->x + m * j->mm->x_stride;
+
+	if (j->mr == 1 && j->class == NPU_MM_Q32 && npu_mm_quantised(j->mm)) {
+		j->kern->pack_act(row, j->blocks, bias_of(j), out);
+		return;
+	}
 	if (j->class == NPU_MM_FLOAT) {
 		const float *x = row_of_x(j, m, mem->x);
 
@@ -250,8 +261,7 @@ static void pack_row(const struct mm_job *j, uint32_t m, unsigned int r, const s
 		return;
 	}
 	if (npu_mm_quantised(j->mm)) {
-		j->kern->load_act((const uint8_t *)j->mm->x + m * j->mm->x_stride, j->mm->k, j->len, mem->q, mem->d,
-				  mem->s16);
+		j->kern->load_act(row, j->mm->k, j->len, mem->q, mem->d, mem->s16);
 	} else {
 		j->kern->quantize(row_of_x(j, m, mem->x), j->mm->k, j->len, mem->q, mem->d, mem->s16);
 	}

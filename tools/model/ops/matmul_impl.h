@@ -66,6 +66,9 @@ struct npu_mm_kernels {
 	/* The same of a row of A8 (@block 32) or A8_K (256). */
 	void (*load_act)(const uint8_t *row, uint32_t k, uint32_t block, int8_t *q, float *d, int32_t *s16);
 
+	/* A row of A8 as a group of one row: of each block q, -bias * sum of q, d. */
+	void (*pack_act)(const uint8_t *row, uint32_t blocks, int32_t bias, uint32_t *out);
+
 	/* Bytes of a packed block column of @type. */
 	size_t (*panel_bytes)(unsigned int type);
 	/* Pack @blocks block columns of the panel's tiles (panel_rows / 16 of them). */

@@ -117,6 +117,24 @@ static void load_act(const uint8_t *row, uint32_t k, uint32_t block, int8_t *q, 
 	all_sums_of_16(q, k, s16);
 }
 
+/* What load_act() and packing for one row of x do, at once. */
+static void pack_act(const uint8_t *row, uint32_t blocks, int32_t bias, uint32_t *out)
+{
+	for (; blocks; blocks--, row += 4 + NPU_Q_BLOCK, out += NPU_Q_BLOCK / 4 + 2) {
+		int8_t q[NPU_Q_BLOCK];
+		int32_t sum = 0;
+
+		memcpy(q, row + 4, sizeof(q));
+		for (uint32_t i = 0; i < NPU_Q_BLOCK; i++)
+			q[i] = q[i] < -127 ? -127 : q[i];
+		for (uint32_t i = 0; i < NPU_Q_BLOCK; i++)
+			sum += q[i];
+		memcpy(out, q, sizeof(q));
+		out[NPU_Q_BLOCK / 4] = (uint32_t)(-bias * sum);
+		memcpy(&out[NPU_Q_BLOCK / 4 + 1], row, sizeof(*out));
+	}
+}
+
 /* ---- Reading tiles --------------------------------------------------------------- */
 
 /* Lanes of vector @v of a panel within its tile's block column: 32-bit pieces, or 16-bit ones. */
@@ -1194,6 +1212,7 @@ const struct npu_mm_kernels NPU_MM_TABLE = {
 	.direct_mr = MR_DIRECT,
 	.quantize = quantize,
 	.load_act = load_act,
+	.pack_act = pack_act,
 	.panel_bytes = panel_bytes,
 	.pack = pack,
 	.kernel = kernel,
