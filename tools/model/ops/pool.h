@@ -4,8 +4,9 @@
  *
  * A pool of T threads is T - 1 workers and whoever calls npu_pool_for(). Any
  * number of threads may call it at the same time; a loop gets the workers that
- * have nothing to do when it begins. Workers spin for a short while after they ran out of work and then
- * block, so that an idle pool costs nothing.
+ * have nothing to do when it begins. Workers that ran out of work look ahead
+ * (ahead.h), spin for a short while and then block, so that an idle pool costs
+ * nothing.
  */
 #ifndef NPU_MODEL_OPS_POOL_H
 #define NPU_MODEL_OPS_POOL_H
