@@ -165,7 +165,7 @@ static struct npu_gtensor *cache_filled(struct llm_build *b, struct npu_gtensor 
 static struct npu_gtensor *turn_and_keep(struct llm_build *b, struct npu_gtensor *c, const struct qkv *p)
 {
 	uint32_t kv = b->llm->hp.kv_heads;
-	struct npu_gtensor *q, *k = cache_here(b, c, 0, kv);
+	struct npu_gtensor *q, *k;
 
 	if (p->qk) {
 		rope(b, p->qk, p->qk);
@@ -173,6 +173,7 @@ static struct npu_gtensor *turn_and_keep(struct llm_build *b, struct npu_gtensor
 		return p->q;
 	}
 	q = rope(b, p->q, p->q);
+	k = cache_here(b, c, 0, kv);
 	/* A cache that is quantised takes copies only. */
 	if (b->llm->kv_type == NPU_TYPE_F16)
 		rope(b, k, p->k);

@@ -6,7 +6,7 @@
 #include "operand.h"
 
 /*
- * Operands up to this size are fetched when they are mapped: weights that streamed past have
+ * Operands up to this size begin to be fetched when they are mapped: weights that streamed past have
  * pushed them out of the cache, or another thread has just made them, and a command on so few
  * bytes is over before a CPU's own prefetchers have found their pace.
  */

@@ -63,7 +63,10 @@ static inline const uint8_t *npu_piece(const struct npu_pieces *s, uint64_t at, 
 	return npu_pieces_collect(s, at, len, buf);
 }
 
-/* Has @len bytes from @p on, which need not be mapped, on their way into the second-level cache. */
+/*
+ * Has @len bytes from @p on, which need not be mapped, on their way into the second-level cache:
+ * as many of them as the CPU has room for at once. ahead.h is for more.
+ */
 static inline void npu_prefetch(const void *p, size_t len)
 {
 	for (size_t i = 0; i < len; i += 64)
