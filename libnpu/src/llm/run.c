@@ -11,9 +11,13 @@
 
 #define RETRIES		3	/* of a job that was lost to another queue's reset */
 #define FEW_TOKENS	8u	/* that are sooner decoded one by one than together with many others again */
-/* Between looks at the ring and at cancellation: half a token, as far as nobody notices. */
+/*
+ * Between looks at the ring and at cancellation: some tokens, but not so long that a reader notices. A look
+ * is a timer, a wake-up and a system call: dear on a slow CPU, or on an emulated one that shares with the model.
+ */
+#define LOOK_TOKENS	4
 #define LEAST_WAIT_NS	2000000
-#define MOST_WAIT_NS	20000000
+#define MOST_WAIT_NS	50000000
 
 double llm_now(void)
 {
@@ -80,11 +84,11 @@ static int submit(struct npu_llm *llm, struct llm_program *prog, const uint64_t 
 
 static int64_t wait_ns(const struct npu_llm *llm)
 {
-	double half = llm->token_s / 2 * 1e9;
+	double wait = llm->token_s * LOOK_TOKENS * 1e9;
 
-	if (half < LEAST_WAIT_NS)
+	if (wait < LEAST_WAIT_NS)
 		return LEAST_WAIT_NS;
-	return half < MOST_WAIT_NS ? (int64_t)half : MOST_WAIT_NS;
+	return wait < MOST_WAIT_NS ? (int64_t)wait : MOST_WAIT_NS;
 }
 
 /*

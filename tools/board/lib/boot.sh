@@ -35,6 +35,9 @@ run_usage() {
 	EOF
 }
 
+# For the kernel. It would watch its own use of memory (DAMON), on a CPU that is dear.
+ARGUMENTS='panic=-1 damon_stat.enabled=0'
+
 boot_options() {
 	kernel=latest limit=300 output='' log='' models='' files='' memory='' npus=1
 	config='' npu_options='' tree='' driver=yes serial=no qemu_options='' reboot=no warnings=fail build=yes
@@ -255,7 +258,7 @@ cmd_shell() {
 	boot_request shell :
 	limit=
 	say "booting $(kernel_describe); leave with 'exit' or Ctrl-A x"
-	(boot_qemu -serial mon:stdio -serial null -append "console=ttyAMA0 quiet loglevel=4 panic=-1")
+	(boot_qemu -serial mon:stdio -serial null -append "console=ttyAMA0 quiet loglevel=4 $ARGUMENTS")
 }
 
 cmd_run() {
@@ -289,7 +292,7 @@ cmd_run() {
 		-device virtserialport,chardev=stderr,name=board.err \
 		-chardev "file,id=status,path=$work/status" \
 		-device virtserialport,chardev=status,name=board.status \
-		-append "console=ttyAMA0 earlycon panic=-1 $(kernel_arguments)") &
+		-append "console=ttyAMA0 earlycon $ARGUMENTS $(kernel_arguments)") &
 	board=$!
 	board_pids="$board $reader_out $reader_err"
 	wait "$board" && qemu_status=0 || qemu_status=$?
