@@ -15,8 +15,8 @@
 #define MEM_BUS		(1ull << 30)	/* not 0, so that a null bus address is an error */
 #define KERNEL_VA	(1ull << 30)	/* at the end of each address space */
 
-#define POPULATE_STEP	(32ull << 20)
-#define POPULATE_NS	100000000
+#define POPULATE_STEP	(4ull << 20)
+#define POPULATE_SKIP	(128ull << 20)
 #define POPULATE_MOST	(64ull << 20)	/* of what may not all be used */
 #define POPULATE_NS_PER_BYTE 1	/* about what faults would take */
 
@@ -116,22 +116,26 @@ static int64_t cpu_ns(void)
 
 /*
  * Memory that will mostly be used gets huge pages at once, which also spares a fault per page: most hosts
- * give shared memory none by themselves. Where memory is in pieces, putting them together may
- * take long: then the rest stays as it is.
+ * give shared memory none by themselves. Where that takes longer than faults would, because memory is in pieces or a
+ * virtual machine has to get it back first, more and more of what follows stays as it is.
  */
 static void populate(const struct soft_mem *m)
 {
-	int64_t begin = cpu_ns();
-	uint64_t end = m->bytes & ~(NPU_HUGE_PAGE - 1), n;
+	uint64_t end = m->bytes & ~(NPU_HUGE_PAGE - 1), skip = 0, n;
+	int64_t begin;
 
-	for (uint64_t at = 0; at < end; at += n) {
+	for (uint64_t at = 0; at < end; at += n + skip) {
 		n = end - at < POPULATE_STEP ? end - at : POPULATE_STEP;
+		begin = cpu_ns();
 		/* A page that is there makes a huge one. */
 		for (uint64_t page = at; page < at + n; page += NPU_HUGE_PAGE)
 			*((volatile uint8_t *)m->cpu + page) = 0;
-		if (madvise((uint8_t *)m->cpu + at, n, MADV_COLLAPSE) ||
-		    cpu_ns() - begin > POPULATE_NS + (int64_t)(at + n) * POPULATE_NS_PER_BYTE)
+		if (madvise((uint8_t *)m->cpu + at, n, MADV_COLLAPSE))
 			break;
+		if (cpu_ns() - begin < (int64_t)n * POPULATE_NS_PER_BYTE)
+			skip = 0;
+		else if (skip < POPULATE_SKIP)
+			skip = skip ? skip * 2 : POPULATE_STEP;
 	}
 }
 

@@ -427,6 +427,69 @@ static void test_destination_faults(void **state)
 	teardown(p);
 }
 
+/* ---- Huge pages of the host ---------------------------------------------------------------- */
+
+#define HUGE_VA		0x60000000ull
+#define HUGE_LEAVES	4u
+#define LEAF		(512 * PAGE)
+
+/* One element of each leaf. */
+static void read_leaves(struct place *p, unsigned int n)
+{
+	struct npu_cmd_map c = { .cmd = cmd(NPU_OP_COPY) };
+	float *dst = bus(p->b, p->b->data_bus);
+
+	c.dst = tensor(NPU_TYPE_F32, VA_DATA, 1, n, 1);
+	c.src = tensor(NPU_TYPE_F32, HUGE_VA, 1, n, 1);
+	c.src.nb[1] = LEAF;
+	memset(dst, 0, n * sizeof(*dst));
+	assert_true(submit(p, &c, sizeof(c)));
+	for (unsigned int i = 0; i < n; i++)
+		assert_true(dst[i] == 1.5f + (float)i);
+}
+
+/* All pages are translated. */
+static void read_pages(struct place *p)
+{
+	struct npu_cmd_map c = { .cmd = cmd(NPU_OP_COPY) };
+
+	c.dst = tensor(NPU_TYPE_F32, VA_DATA, 1, HUGE_LEAVES * 512, 1);
+	c.src = tensor(NPU_TYPE_F32, HUGE_VA, 1, HUGE_LEAVES * 512, 1);
+	c.src.nb[1] = PAGE;
+	assert_true(submit(p, &c, sizeof(c)));
+}
+
+/* What is only read is to have huge pages, between commands, until it is no longer mapped. */
+static void test_huge_pages(void **state)
+{
+	struct place *p = setup(NPU_MODEL_ISA_AUTO);
+	uint64_t pages = bench_pages(p->b, HUGE_LEAVES * 512);
+	struct huge *h = &p->b->m->huge;
+
+	(void)state;
+	bench_map(p->b, 0, HUGE_VA, pages, HUGE_LEAVES * LEAF, NPU_PTE_RDONLY);
+	for (unsigned int i = 0; i < HUGE_LEAVES; i++)
+		*(float *)bus(p->b, pages + i * LEAF) = 1.5f + (float)i;
+	/* Never yet. */
+	h->after = INT64_MAX;
+	read_pages(p);
+	assert_int_equal(h->wanted, HUGE_LEAVES);
+	as_range(p->b, 0, HUGE_VA + LEAF, PAGE);
+	as_cmd(p->b, 0, NPU_AS_CMD_FLUSH);
+	assert_int_equal(h->wanted, HUGE_LEAVES - 1);
+	read_leaves(p, HUGE_LEAVES);
+	/* Now: at least one for each command. */
+	for (unsigned int i = 0; i < HUGE_LEAVES && h->wanted; i++) {
+		h->after = 0;
+		read_leaves(p, HUGE_LEAVES);
+	}
+	assert_int_equal(h->wanted, 0);
+	as_cmd(p->b, 0, NPU_AS_CMD_FLUSH_ALL);
+	assert_int_equal(h->wanted, 0);
+	read_leaves(p, HUGE_LEAVES);
+	teardown(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_binary_in_place_paths),
 		cmocka_unit_test(test_unmap),
 		cmocka_unit_test(test_destination_faults),
+		cmocka_unit_test(test_huge_pages),
 	};
 
 	return cmocka_run_group_tests_name("model: operands in pieces", tests, NULL, NULL);

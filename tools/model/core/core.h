@@ -111,6 +111,7 @@ struct leaf {
 	uint16_t valid, writable, viewed;	/* entries with these bits */
 	uint16_t view_runs;			/* runs of pages mapped in the view */
 	uint16_t view_maps;			/* host mappings: runs, and the holes between them */
+	bool want_huge;				/* see huge.c */
 	uint8_t *base;				/* host[0] when full and host pointers ascend by pages; or NULL */
 	uint64_t pte[LEAF_PAGES];
 	uint8_t *host[LEAF_PAGES];		/* NULL: no memory there */
@@ -189,6 +190,14 @@ void mmu_slot_reset(struct npu_model *m, struct slot *s);
 void mmu_slot_fini(struct npu_model *m, struct slot *s);
 void mmu_command(struct npu_model *m, uint32_t slot, uint32_t cmd);
 void mmu_run_pending(struct npu_model *m);
+
+/* huge.c: huge pages of the host. Executing thread only. */
+
+/* @l has been filled from @w: it gets a huge page when there is time, if it can have one. */
+void huge_want(struct npu_model *m, struct leaf *l, const struct npu_model_window *w);
+void huge_forget(struct npu_model *m, struct leaf *l);
+/* Between commands, while any are wanted. */
+void huge_tend(struct npu_model *m);
 
 /* Bounce buffers of one command, used where no contiguous host view can be had. */
 struct bounce {
@@ -441,6 +450,13 @@ struct irq {
 
 enum { IRQ_GLOBAL, IRQ_DONE, IRQ_FAULT, IRQ_EVENT };
 
+/* Which leaves want a huge page of the host. */
+struct huge {
+	uint32_t wanted;	/* leaves */
+	uint32_t slot, leaf;	/* where the search for the next one goes on */
+	int64_t after;		/* not before; ns */
+};
+
 struct npu_model {
 	struct config cfg;
 	struct bus bus;
@@ -496,6 +512,7 @@ struct npu_model {
 	struct npu_op_limits limits;
 	struct npu_pool *pool;
 	struct bounces bounces;
+	struct huge huge;
 	void *scratch;
 	size_t scratch_size;
 	struct queue *env_queue;	/* of the command that runs */

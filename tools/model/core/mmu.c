@@ -10,13 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core.h"
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE	25	/* Linux 6.1; libc headers came later */
-#endif
 
 /* ---- Leaves: the cached translations, hashed by 2 MiB ----------------------- */
 
@@ -173,21 +168,6 @@ static void leaf_summary(struct leaf *l)
 	l->base = l->host[0];
 }
 
-/*
- * What the device only reads, weights above all, it reads in whole and again and again: huge pages of the host
- * make that a quarter faster where nothing else holds it up. Where the host cannot make one, it stays as it is.
- */
-static void collapse(const struct leaf *l, const struct npu_model_window *w)
-{
-	uint8_t *at = (uint8_t *)((uintptr_t)l->base & ~(LEAF_SIZE - 1));
-
-	if (!l->base || l->writable || w->fd < 0 || at < (uint8_t *)w->host ||
-	    at + LEAF_SIZE > (uint8_t *)w->host + w->size)
-		return;
-	(void)*(volatile const uint8_t *)at;	/* a page that is there makes a huge one */
-	madvise(at, LEAF_SIZE, MADV_COLLAPSE);
-}
-
 /* Translates page @page of @l into the TLB; the rest of a block comes with it. */
 int mmu_fill(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int page, struct xlate *x)
 {
@@ -221,7 +201,7 @@ int mmu_fill(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int p
 		set_entry(l, i, w.bus, !(w.attrs & NPU_PTE_RDONLY), &win);
 	}
 	leaf_summary(l);
-	collapse(l, &win);
+	huge_want(m, l, &win);
 	return 0;
 }
 
@@ -303,6 +283,7 @@ static void drop_walks(struct slot *s)
 static void drop_pages(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int first, unsigned int n)
 {
 	view_leaf_drop(m, s, l, first, n);
+	huge_forget(m, l);
 	for (unsigned int i = first; i < first + n; i++) {
 		if (!(l->pte[i] & TLB_VALID))
 			continue;

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Huge pages of the host under what the device only reads.
+ *
+ * Weights above all are read in whole and again and again; from huge pages that is up to a quarter faster. Shared memory
+ * mostly has none by itself. Asking for them costs a copy, and in a virtual machine whose host has taken free memory
+ * back many times that: 2.5 s for 1.2 GB were seen. So it is done between commands, a few pages at a time, and takes a
+ * small part of the time only.
+ */
+#include <stdint.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "../ops/pool.h"
+#include "core.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25	/* Linux 6.1; libc headers came later */
+#endif
+
+#define SHARE	10	/* one part in this many of the time */
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+void huge_want(struct npu_model *m, struct leaf *l, const struct npu_model_window *w)
+{
+	uint8_t *at = (uint8_t *)((uintptr_t)l->base & ~(LEAF_SIZE - 1));
+
+	if (!l->base || l->writable || l->want_huge || w->fd < 0 || at < (uint8_t *)w->host ||
+	    at + LEAF_SIZE > (uint8_t *)w->host + w->size)
+		return;
+	l->want_huge = true;
+	m->huge.wanted++;
+}
+
+void huge_forget(struct npu_model *m, struct leaf *l)
+{
+	if (!l->want_huge)
+		return;
+	l->want_huge = false;
+	m->huge.wanted--;
+}
+
+/* The next leaf that wants one, from where the last search ended. There is one. */
+static struct leaf *next(struct npu_model *m)
+{
+	struct huge *h = &m->huge;
+
+	for (;;) {
+		struct slot *s = &m->slot[h->slot];
+
+		for (; h->leaf < s->leaf_room; h->leaf++) {
+			struct leaf *l = s->leaves[h->leaf];
+
+			if (l && l->want_huge)
+				return l;
+		}
+		h->leaf = 0;
+		h->slot = (h->slot + 1) % m->cfg.slots;
+	}
+}
+
+/* Where the host cannot make one, it stays as it is. */
+static void collapse(void *arg, uint64_t first, uint64_t end, unsigned int worker)
+{
+	uint8_t *const *page = arg;
+
+	(void)worker;
+	for (; first < end; first++) {
+		(void)*(volatile const uint8_t *)page[first];	/* a page that is there makes a huge one */
+		madvise(page[first], LEAF_SIZE, MADV_COLLAPSE);
+	}
+}
+
+void huge_tend(struct npu_model *m)
+{
+	uint8_t *page[NPU_POOL_MAX_THREADS];
+	unsigned int n = 0, most = npu_pool_threads(m->pool);
+	int64_t begin = now_ns(), end;
+
+	if (begin < m->huge.after)
+		return;
+	for (; n < most && m->huge.wanted; n++) {
+		struct leaf *l = next(m);
+
+		page[n] = (uint8_t *)((uintptr_t)l->base & ~(LEAF_SIZE - 1));
+		huge_forget(m, l);
+	}
+	npu_pool_for(m->pool, n, 1, collapse, page);
+	end = now_ns();
+	m->huge.after = end + (end - begin) * (SHARE - 1);
+}
