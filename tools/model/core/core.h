@@ -454,7 +454,7 @@ enum { IRQ_GLOBAL, IRQ_DONE, IRQ_FAULT, IRQ_EVENT };
 struct huge {
 	uint32_t wanted;	/* leaves */
 	uint32_t slot, leaf;	/* where the search for the next one goes on */
-	int64_t after;		/* not before; ns */
+	int64_t since, after;	/* ns: when the first began to want one; not before */
 };
 
 struct npu_model {
