@@ -94,6 +94,11 @@ struct npu_model_options {
 	bool check_hazards;
 	/* Optional text output for warnings; NULL = none. Called from any thread. */
 	void (*log)(void *host, const char *text);
+	/*
+	 * Where huge pages of the host take long to get, they are made up when a client has worked
+	 * for this many milliseconds, in half of the time; 0 = 1000.
+	 */
+	unsigned int huge_ms;
 };
 
 /*

@@ -26,6 +26,8 @@
 
 #define NPU_MAX_WINDOWS 8
 #define NPU_HUGE_PAGE   (2u << 20)
+/* Of work without huge pages: most guests are not for long, and their memory is new to the host. */
+#define NPU_HUGE_MS     8000
 /*
  * A pulse of the interrupt line lasts until the guest looks at the NPU, which is
  * when a CPU has seen it however busy the host is, and at most this long.
@@ -382,6 +384,7 @@ static void npu_realize(DeviceState *dev, Error **errp)
         .check_hazards = s->check_hazards,
         .synchronous = s->synchronous,
         .log = npu_log,
+        .huge_ms = NPU_HUGE_MS,
     };
     char reason[256] = "";
     sigset_t all, old;

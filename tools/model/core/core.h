@@ -455,6 +455,7 @@ struct huge {
 	uint32_t wanted;	/* leaves */
 	uint32_t slot, leaf;	/* where the search for the next one goes on */
 	int64_t since, after;	/* ns: when the first began to want one; not before */
+	int64_t patience;	/* ns after @since, where they are slow */
 };
 
 struct npu_model {

@@ -19,7 +19,6 @@
 #endif
 
 #define SLOW_NS		2000000ll	/* several times what a copy takes */
-#define PATIENCE_NS	8000000000ll
 
 static int64_t now_ns(void)
 {
@@ -85,8 +84,8 @@ static int64_t next_time(const struct huge *h, int64_t begin, int64_t end)
 {
 	if (end - begin < SLOW_NS)
 		return end + (end - begin) * 9;
-	if (end - h->since < PATIENCE_NS)
-		return h->since + PATIENCE_NS;
+	if (end - h->since < h->patience)
+		return h->since + h->patience;
 	return end + (end - begin);
 }
 
