@@ -464,7 +464,7 @@ static void test_huge_pages(void **state)
 {
 	struct place *p = setup(NPU_MODEL_ISA_AUTO);
 	uint64_t pages = bench_pages(p->b, HUGE_LEAVES * 512);
-	struct huge *h = &p->b->m->huge;
+	struct huge *h = &p->b->m->slot[0].huge;
 
 	(void)state;
 	bench_map(p->b, 0, HUGE_VA, pages, HUGE_LEAVES * LEAF, NPU_PTE_RDONLY);
@@ -474,6 +474,7 @@ static void test_huge_pages(void **state)
 	h->after = INT64_MAX;
 	read_pages(p);
 	assert_int_equal(h->wanted, HUGE_LEAVES);
+	assert_int_equal(p->b->m->slot[1].huge.wanted, 0);
 	as_range(p->b, 0, HUGE_VA + LEAF, PAGE);
 	as_cmd(p->b, 0, NPU_AS_CMD_FLUSH);
 	assert_int_equal(h->wanted, HUGE_LEAVES - 1);

@@ -95,8 +95,8 @@ struct npu_model_options {
 	/* Optional text output for warnings; NULL = none. Called from any thread. */
 	void (*log)(void *host, const char *text);
 	/*
-	 * Where huge pages of the host take long to get, they are made up when a client has worked
-	 * for this many milliseconds, in half of the time; 0 = 1000.
+	 * What the device only reads gets huge pages of the host. Where those take long to get, it works
+	 * without them for this many milliseconds, and then asks for them in half of its time; 0 = 1000.
 	 */
 	unsigned int huge_ms;
 };

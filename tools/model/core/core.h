@@ -111,7 +111,7 @@ struct leaf {
 	uint16_t valid, writable, viewed;	/* entries with these bits */
 	uint16_t view_runs;			/* runs of pages mapped in the view */
 	uint16_t view_maps;			/* host mappings: runs, and the holes between them */
-	bool want_huge;				/* see huge.c */
+	bool want_huge;				/* counted in the slot's huge.wanted */
 	uint8_t *base;				/* host[0] when full and host pointers ascend by pages; or NULL */
 	uint64_t pte[LEAF_PAGES];
 	uint8_t *host[LEAF_PAGES];		/* NULL: no memory there */
@@ -142,6 +142,13 @@ struct span_entry {
 	bool write;
 };
 
+/* Which leaves of a slot want a huge page of the host: huge.c. */
+struct huge {
+	uint32_t wanted;	/* leaves */
+	uint32_t at;		/* in the table: where the search for the next one goes on */
+	int64_t since, after;	/* ns: when the first began to want one; not before */
+};
+
 struct slot {
 	/* Registers. */
 	uint64_t reg_table;
@@ -166,6 +173,7 @@ struct slot {
 	struct span_entry spans[SPAN_CACHE];	/* large operands that were found contiguous */
 	struct segment *segments;
 	uint32_t segment_count;
+	struct huge huge;
 	uint64_t gen;		/* counts invalidations: host pointers kept elsewhere end */
 };
 
@@ -191,13 +199,13 @@ void mmu_slot_fini(struct npu_model *m, struct slot *s);
 void mmu_command(struct npu_model *m, uint32_t slot, uint32_t cmd);
 void mmu_run_pending(struct npu_model *m);
 
-/* huge.c: huge pages of the host. Executing thread only. */
+/* huge.c: huge pages of the host. As the translations, by whoever may change those of @s. */
 
 /* @l has been filled from @w: it gets a huge page when there is time, if it can have one. */
-void huge_want(struct npu_model *m, struct leaf *l, const struct npu_model_window *w);
-void huge_forget(struct npu_model *m, struct leaf *l);
-/* Between commands, while any are wanted. */
-void huge_tend(struct npu_model *m);
+void huge_want(struct slot *s, struct leaf *l, const struct npu_model_window *w);
+void huge_forget(struct slot *s, struct leaf *l);
+/* Before a command of @s, while any are wanted. */
+void huge_tend(struct npu_model *m, struct slot *s);
 
 /* Bounce buffers of one command, used where no contiguous host view can be had. */
 struct bounce {
@@ -450,14 +458,6 @@ struct irq {
 
 enum { IRQ_GLOBAL, IRQ_DONE, IRQ_FAULT, IRQ_EVENT };
 
-/* Which leaves want a huge page of the host. */
-struct huge {
-	uint32_t wanted;	/* leaves */
-	uint32_t slot, leaf;	/* where the search for the next one goes on */
-	int64_t since, after;	/* ns: when the first began to want one; not before */
-	int64_t patience;	/* ns after @since, where they are slow */
-};
-
 struct npu_model {
 	struct config cfg;
 	struct bus bus;
@@ -513,7 +513,7 @@ struct npu_model {
 	struct npu_op_limits limits;
 	struct npu_pool *pool;
 	struct bounces bounces;
-	struct huge huge;
+	int64_t huge_patience;	/* ns until slow huge pages are asked for */
 	void *scratch;
 	size_t scratch_size;
 	struct queue *env_queue;	/* of the command that runs */

@@ -4,8 +4,9 @@
  *
  * Weights above all are read in whole and again and again; from huge pages that is up to a quarter faster. Shared memory
  * mostly has none by itself. Asking for one costs a copy, and in a virtual machine whose host has taken free memory
- * back many times that: 4 ms for 2 MiB were seen. So it is done between commands, a few pages at a time, in a tenth
- * of the time; and where it is slow only when work has gone on for a while, as what is short would not get it back.
+ * back many times that: 4 ms for 2 MiB were seen. So it is done between commands, a page per thread at a time: in a
+ * tenth of the time where that is quick; where it is slow in half of it, but only when work has gone on for a while,
+ * as what is short would not get it back.
  */
 #include <stdint.h>
 #include <sys/mman.h>
@@ -28,7 +29,7 @@ static int64_t now_ns(void)
 	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
-void huge_want(struct npu_model *m, struct leaf *l, const struct npu_model_window *w)
+void huge_want(struct slot *s, struct leaf *l, const struct npu_model_window *w)
 {
 	uint8_t *at = (uint8_t *)((uintptr_t)l->base & ~(LEAF_SIZE - 1));
 
@@ -36,34 +37,26 @@ void huge_want(struct npu_model *m, struct leaf *l, const struct npu_model_windo
 	    at + LEAF_SIZE > (uint8_t *)w->host + w->size)
 		return;
 	l->want_huge = true;
-	if (!m->huge.wanted++)
-		m->huge.since = now_ns();
+	if (!s->huge.wanted++)
+		s->huge.since = now_ns();
 }
 
-void huge_forget(struct npu_model *m, struct leaf *l)
+void huge_forget(struct slot *s, struct leaf *l)
 {
 	if (!l->want_huge)
 		return;
 	l->want_huge = false;
-	m->huge.wanted--;
+	s->huge.wanted--;
 }
 
 /* The next leaf that wants one, from where the last search ended. There is one. */
-static struct leaf *next(struct npu_model *m)
+static struct leaf *next(struct slot *s)
 {
-	struct huge *h = &m->huge;
+	for (;; s->huge.at++) {
+		struct leaf *l = s->leaves[s->huge.at & (s->leaf_room - 1)];
 
-	for (;;) {
-		struct slot *s = &m->slot[h->slot];
-
-		for (; h->leaf < s->leaf_room; h->leaf++) {
-			struct leaf *l = s->leaves[h->leaf];
-
-			if (l && l->want_huge)
-				return l;
-		}
-		h->leaf = 0;
-		h->slot = (h->slot + 1) % m->cfg.slots;
+		if (l && l->want_huge)
+			return l;
 	}
 }
 
@@ -80,29 +73,29 @@ static void collapse(void *arg, uint64_t first, uint64_t end, unsigned int worke
 }
 
 /* When to go on after what took from @begin to @end. */
-static int64_t next_time(const struct huge *h, int64_t begin, int64_t end)
+static int64_t next_time(const struct npu_model *m, const struct slot *s, int64_t begin, int64_t end)
 {
 	if (end - begin < SLOW_NS)
 		return end + (end - begin) * 9;
-	if (end - h->since < h->patience)
-		return h->since + h->patience;
+	if (end - s->huge.since < m->huge_patience)
+		return s->huge.since + m->huge_patience;
 	return end + (end - begin);
 }
 
-void huge_tend(struct npu_model *m)
+void huge_tend(struct npu_model *m, struct slot *s)
 {
 	uint8_t *page[NPU_POOL_MAX_THREADS];
 	unsigned int n = 0, most = npu_pool_threads(m->pool);
 	int64_t begin = now_ns();
 
-	if (begin < m->huge.after)
+	if (begin < s->huge.after)
 		return;
-	for (; n < most && m->huge.wanted; n++) {
-		struct leaf *l = next(m);
+	for (; n < most && s->huge.wanted; n++) {
+		struct leaf *l = next(s);
 
 		page[n] = (uint8_t *)((uintptr_t)l->base & ~(LEAF_SIZE - 1));
-		huge_forget(m, l);
+		huge_forget(s, l);
 	}
 	npu_pool_for(m->pool, n, 1, collapse, page);
-	m->huge.after = next_time(&m->huge, begin, now_ns());
+	s->huge.after = next_time(m, s, begin, now_ns());
 }

@@ -201,7 +201,7 @@ int mmu_fill(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int p
 		set_entry(l, i, w.bus, !(w.attrs & NPU_PTE_RDONLY), &win);
 	}
 	leaf_summary(l);
-	huge_want(m, l, &win);
+	huge_want(s, l, &win);
 	return 0;
 }
 
@@ -283,7 +283,7 @@ static void drop_walks(struct slot *s)
 static void drop_pages(struct npu_model *m, struct slot *s, struct leaf *l, unsigned int first, unsigned int n)
 {
 	view_leaf_drop(m, s, l, first, n);
-	huge_forget(m, l);
+	huge_forget(s, l);
 	for (unsigned int i = first; i < first + n; i++) {
 		if (!(l->pte[i] & TLB_VALID))
 			continue;

@@ -464,7 +464,7 @@ static int setup(struct npu_model *m, const struct npu_model_options *o, char *e
 		return r;
 	if (m->env.path == NPU_PATH_SCALAR && o->isa == NPU_MODEL_ISA_AUTO)
 		core_log(m, "arithmetic takes the scalar path: the same bits as with AVX2, AVX-512 or NEON, much slower");
-	m->huge.patience = (o->huge_ms ? o->huge_ms : 1000) * 1000000ll;
+	m->huge_patience = (o->huge_ms ? o->huge_ms : 1000) * 1000000ll;
 	m->queue = aligned_alloc(64, sizeof(struct queue) * m->cfg.queues);
 	m->slot = calloc(m->cfg.slots, sizeof(struct slot));
 	if (!m->queue || !m->slot || (m->check_hazards && !(m->hazards = hazards_new())))

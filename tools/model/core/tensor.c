@@ -239,8 +239,8 @@ enum run cp_tensor(struct npu_model *m, struct queue *q, unsigned int len, struc
 	}
 	if (stalled(&m->slot[q->slot], q->packet))
 		return cp_stop(q, BLOCK_LOCK);
-	if (m->huge.wanted)
-		huge_tend(m);
+	if (m->slot[q->slot].huge.wanted)
+		huge_tend(m, &m->slot[q->slot]);
 	r = execute(m, q, &plan, f);
 	if (r == RUN_MORE && m->hazards)
 		spoil_dropped(m, q);
