@@ -126,6 +126,23 @@ static void more_jobs_than_entries(void **state)
 	assert_true(known > 32);
 }
 
+/* A token's jobs all find their place, wherever the matrices lie. */
+static void a_model_is_remembered(void **state)
+{
+	static const uintptr_t apart[] = { 0x1000, 0x92000, 0x1320000, 0xbb0000, 0x2d4000 };
+	uintptr_t base = 0x10000000, p;
+
+	(void)state;
+	for (uint32_t round = 0; round < 2; round++) {
+		p = base;
+		for (uint32_t i = 0; i < 300; i++, p += apart[i % 5]) {
+			job(p, 1, KIB);
+			if (round && i + 1 < 300)
+				assert_ptr_equal(npu_ahead_next(), at(p + apart[(i + 1) % 5]));
+		}
+	}
+}
+
 static void *other_thread(void *arg)
 {
 	npu_ahead_enter();
@@ -157,6 +174,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_followed, enter, leave),
 		cmocka_unit_test_setup_teardown(streams_side_by_side, enter, leave),
 		cmocka_unit_test_setup_teardown(bounded, enter, leave),
+		cmocka_unit_test_setup_teardown(a_model_is_remembered, enter, leave),
 		cmocka_unit_test_setup_teardown(more_jobs_than_entries, enter, leave),
 		cmocka_unit_test_setup_teardown(threads_know_their_own, enter, leave),
 	};
