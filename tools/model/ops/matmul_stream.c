@@ -23,6 +23,7 @@
 #define WORKER_BYTES	(96u << 10)	/* of weights that are worth a worker */
 #define MOST_BYTES	(512u << 10)	/* that a worker takes at a time */
 #define PREFETCH_BYTES	(16u << 10)	/* of x, half a first-level cache */
+#define START_BYTES	256u		/* of each stream, while x is packed */
 #define PIECE_BYTES	512u		/* that a kernel reads from each tile at a time: at least a block column, or this */
 #define WIDE_TILES	(2 * NPU_MM_PANEL_TILES)
 
@@ -311,6 +312,8 @@ static void begin_reading(const struct shares *w, uint32_t share)
 		s.p[i] = (i % w->matrices ? mm->w2->p : mm->w.p) +
 			 (first_item(w, share) + (uint64_t)(i / w->matrices) * share_steps(w, share)) * item_bytes;
 	npu_ahead_begin(&s);
+	for (uint32_t i = 0; i < s.n; i++)
+		npu_prefetch(s.p[i], START_BYTES);
 }
 
 /* Share @share, and help with others. */
@@ -323,10 +326,10 @@ static void run_share(void *arg, uint64_t share, uint64_t end, unsigned int work
 	(void)end;
 	if (worker)
 		prefetch_job(w);
-	/* At most as many shares as workers, each run once: a share's memory is its runner's. */
-	mem->group = w->s->pack(w->s->job, (unsigned int)share);
 	if (!w->fetch)
 		begin_reading(w, (uint32_t)share);
+	/* At most as many shares as workers, each run once: a share's memory is its runner's. */
+	mem->group = w->s->pack(w->s->job, (unsigned int)share);
 	while (next_run(w, (uint32_t)share, &r))
 		run_part(w, r, mem);
 	if (!w->fetch)
