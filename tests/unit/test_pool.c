@@ -8,7 +8,9 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -123,6 +125,49 @@ static void test_sleep_and_wake(void **state)
 	npu_pool_destroy(pool);
 }
 
+struct hold {
+	struct npu_pool *pool;
+	atomic_uint held;
+	atomic_bool go;
+};
+
+static void hold(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
+{
+	struct hold *h = arg;
+
+	(void)begin;
+	(void)end;
+	(void)worker;
+	atomic_fetch_add(&h->held, 1);
+	while (!atomic_load(&h->go))
+		sched_yield();
+}
+
+static void *hold_all(void *arg)
+{
+	struct hold *h = arg;
+
+	npu_pool_for(h->pool, 2, 1, hold, h);
+	return NULL;
+}
+
+/* What a worker would be given that another loop has is the caller's. */
+static void test_busy_worker(void **state)
+{
+	struct hold h = { .pool = make(2) };
+	pthread_t t;
+
+	(void)state;
+	assert_int_equal(pthread_create(&t, NULL, hold_all, &h), 0);
+	while (atomic_load(&h.held) < 2)
+		sched_yield();
+	check(h.pool, 2, 1);
+	check(h.pool, 100, 3);
+	atomic_store(&h.go, true);
+	pthread_join(t, NULL);
+	npu_pool_destroy(h.pool);
+}
+
 static void only_caller(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
 {
 	(void)begin;
@@ -204,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_every_index_once),
 		cmocka_unit_test(test_several_callers),
 		cmocka_unit_test(test_sleep_and_wake),
+		cmocka_unit_test(test_busy_worker),
 		cmocka_unit_test(test_small_loops_stay_here),
 		cmocka_unit_test(test_callbacks),
 		cmocka_unit_test(test_options),

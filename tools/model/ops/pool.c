@@ -3,11 +3,12 @@
  * Worker threads for data-parallel loops.
  *
  * A loop is a struct on its caller's stack. Each worker has a mailbox, alone in its cache line:
- * 0, a loop that a caller offers, the same with TAKEN set while the worker runs pieces of it, or
- * STOP. A caller offers its loop to workers whose mailbox is empty, runs pieces itself, and then
- * takes each offer back or waits until the worker has emptied its mailbox. Between two CPUs that
- * is one cache line there and one back, which is what a short loop costs most of; pool->lock is
- * for sleeping only.
+ * 0, a loop that a caller offers and the worker's first piece of it, the same with TAKEN set while
+ * the worker runs pieces, or STOP. A caller offers its loop to workers whose mailbox is empty, runs
+ * pieces itself, and then takes each offer back, with the piece that goes with it, or waits until
+ * the worker has emptied its mailbox. Between two CPUs that is one cache line there and one back,
+ * which is what a short loop costs most of; only where there are more pieces than threads are
+ * they counted, in a line that all change. pool->lock is for sleeping only.
  *
  * Whoever is about to sleep says so (asleep, waiting), then looks once more at the mailbox; whoever
  * changes the mailbox does so first and then looks for sleepers. All four are sequentially
@@ -28,17 +29,24 @@
 
 #include "ahead.h"
 #include "fpenv.h"
+#include "pieces.h"
 #include "pool.h"
 
 #define LINE	64u
+#define FRAMES	1536u	/* bytes of the caller's stack where a loop and what it works on mostly lie */
+
+/* A mailbox: the address of a loop, and in the bits below it these. */
 #define TAKEN	((uintptr_t)1)
 #define STOP	((uintptr_t)2)
+#define PIECE	((uintptr_t)4)	/* times the number of the first piece, below NPU_POOL_MAX_THREADS */
+#define LOOP	(PIECE * NPU_POOL_MAX_THREADS)
 
 struct loop {
-	_Alignas(LINE) npu_pool_fn fn;
+	_Alignas(LOOP) npu_pool_fn fn;
 	void *arg;
 	uint64_t n, grain, pieces;
-	atomic_uint_fast64_t piece;	/* next to be dealt */
+	uint64_t given;			/* to the threads, one each; the others are dealt */
+	_Alignas(LINE) atomic_uint_fast64_t piece;	/* next to be dealt */
 };
 
 struct worker {
@@ -104,17 +112,22 @@ static uintptr_t spin_while(const struct npu_pool *pool, atomic_uintptr_t *box, 
 	return v;
 }
 
-static bool run_piece(struct loop *l, unsigned int worker)
+static void run_piece(const struct loop *l, uint64_t piece, unsigned int worker)
 {
-	uint64_t p = atomic_fetch_add_explicit(&l->piece, 1, memory_order_relaxed);
-	uint64_t begin, end;
+	uint64_t begin = piece * l->grain;
 
-	if (p >= l->pieces)
-		return false;
-	begin = p * l->grain;
-	end = l->n - begin < l->grain ? l->n : begin + l->grain;
-	l->fn(l->arg, begin, end, worker);
-	return true;
+	l->fn(l->arg, begin, l->n - begin < l->grain ? l->n : begin + l->grain, worker);
+}
+
+/* What is left to be dealt. */
+static void run_dealt(struct loop *l, unsigned int worker)
+{
+	uint64_t piece;
+
+	if (l->given == l->pieces)
+		return;
+	while ((piece = atomic_fetch_add_explicit(&l->piece, 1, memory_order_relaxed)) < l->pieces)
+		run_piece(l, piece, worker);
 }
 
 /* ---- Workers ------------------------------------------------------------------------- */
@@ -133,8 +146,8 @@ static uintptr_t sleep_for_offer(struct worker *w)
 	return v;
 }
 
-/* The next loop; NULL: stop. */
-static struct loop *take_offer(struct worker *w)
+/* What is in the mailbox next, and now taken; or STOP. */
+static uintptr_t take_offer(struct worker *w)
 {
 	uintptr_t v;
 
@@ -143,24 +156,28 @@ static struct loop *take_offer(struct worker *w)
 		if (!v)
 			v = sleep_for_offer(w);
 		if (v == STOP)
-			return NULL;
+			return STOP;
+		/* What the loop leads to is on its way at once, not line by line as pointers are followed. */
+		npu_prefetch((const void *)(v & -LOOP), FRAMES);
 	} while (!atomic_compare_exchange_strong(&w->box, &v, v | TAKEN));
-	return (struct loop *)v;
+	return v;
 }
 
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct npu_pool *pool = w->pool;
-	struct loop *l;
+	uintptr_t v;
 
 	(void)npu_fpenv_enter();
 	npu_ahead_enter();
 	if (pool->opt.thread_enter)
 		pool->opt.thread_enter(pool->opt.arg);
-	while ((l = take_offer(w))) {
-		while (run_piece(l, w->index))
-			;
+	while ((v = take_offer(w)) != STOP) {
+		struct loop *l = (struct loop *)(v & -LOOP);
+
+		run_piece(l, v % LOOP / PIECE, w->index);
+		run_dealt(l, w->index);
 		/* From here on the loop may be gone. */
 		atomic_store(&w->box, 0);
 		if (atomic_load(&pool->waiting)) {
@@ -187,36 +204,56 @@ static void wake(struct npu_pool *pool, struct worker *w)
 /* ---- Callers ------------------------------------------------------------------------- */
 
 /* False: it is another loop's. */
-static bool offer(struct npu_pool *pool, struct worker *w, struct loop *l)
+static bool offer(struct npu_pool *pool, struct worker *w, uintptr_t v)
 {
 	uintptr_t empty = 0;
 
 	if (atomic_load_explicit(&w->box, memory_order_relaxed) ||
-	    !atomic_compare_exchange_strong(&w->box, &empty, (uintptr_t)l))
+	    !atomic_compare_exchange_strong(&w->box, &empty, v))
 		return false;
 	wake(pool, w);
 	return true;
 }
 
-/* Until @w, which @l was offered to, has nothing to do with it: briefly by spinning, then blocked. */
-static void retire(struct npu_pool *pool, struct worker *w, struct loop *l)
+/*
+ * Until @w, which @v was offered to, has nothing to do with it: briefly by spinning, then blocked. False: it never had,
+ * and its piece is the caller's.
+ */
+static bool retire(struct npu_pool *pool, struct worker *w, uintptr_t v)
 {
-	uintptr_t v = (uintptr_t)l, taken = (uintptr_t)l | TAKEN;
+	uintptr_t taken = v | TAKEN;
 
-	if (atomic_compare_exchange_strong(&w->box, &v, 0) || spin_while(pool, &w->box, taken) != taken)
-		return;
+	if (atomic_load_explicit(&w->box, memory_order_relaxed) == v && atomic_compare_exchange_strong(&w->box, &v, 0))
+		return false;
+	if (spin_while(pool, &w->box, taken) != taken)
+		return true;
 	pthread_mutex_lock(&pool->lock);
 	atomic_fetch_add(&pool->waiting, 1);
 	while (atomic_load(&w->box) == taken)
 		pthread_cond_wait(&pool->done, &pool->lock);
 	atomic_fetch_sub(&pool->waiting, 1);
 	pthread_mutex_unlock(&pool->lock);
+	return true;
+}
+
+/* Offers pieces from 1 on, one to each worker that is free. Returns a bit per such worker; *@next: the piece after them. */
+static uint64_t offer_pieces(struct npu_pool *pool, struct loop *l, uint64_t *next)
+{
+	uint64_t offered = 0;
+
+	*next = 1;
+	for (unsigned int i = 0; i < pool->threads - 1 && *next < l->given; i++)
+		if (offer(pool, &pool->workers[i], (uintptr_t)l | *next * PIECE)) {
+			offered |= 1ull << i;
+			++*next;
+		}
+	return offered;
 }
 
 void npu_pool_for(struct npu_pool *pool, uint64_t n, uint64_t grain, npu_pool_fn fn, void *arg)
 {
 	struct loop l = { .fn = fn, .arg = arg, .n = n, .grain = grain ? grain : 1 };
-	uint64_t offered = 0, wanted;	/* a bit per worker */
+	uint64_t offered, next;
 
 	if (!n)
 		return;
@@ -226,16 +263,16 @@ void npu_pool_for(struct npu_pool *pool, uint64_t n, uint64_t grain, npu_pool_fn
 		return;
 	}
 	l.pieces = (n - 1) / l.grain + 1;
-	wanted = l.pieces - 1;
-	for (unsigned int i = 0; i < pool->threads - 1 && wanted; i++)
-		if (offer(pool, &pool->workers[i], &l)) {
-			offered |= 1ull << i;
-			wanted--;
-		}
-	while (run_piece(&l, 0))
-		;
-	for (; offered; offered &= offered - 1)
-		retire(pool, &pool->workers[__builtin_ctzll(offered)], &l);
+	l.given = l.pieces < pool->threads ? l.pieces : pool->threads;
+	atomic_init(&l.piece, l.given);
+	offered = offer_pieces(pool, &l, &next);
+	run_piece(&l, 0, 0);
+	for (; next < l.given; next++)
+		run_piece(&l, next, 0);
+	run_dealt(&l, 0);
+	for (next = 1; offered; offered &= offered - 1, next++)
+		if (!retire(pool, &pool->workers[__builtin_ctzll(offered)], (uintptr_t)&l | next * PIECE))
+			run_piece(&l, next, 0);
 }
 
 unsigned int npu_pool_threads(const struct npu_pool *pool)
