@@ -6,6 +6,7 @@
 #include "attn_impl.h"
 
 #define GRAIN_MACS	(32u << 10)	/* work that is worth dealing out: some 4 us */
+#define EVEN_MACS	(1u << 20)	/* work that is cut evenly: dealing it costs more than it can balance */
 
 struct attn_job {
 	const struct npu_attn *at;
@@ -59,10 +60,10 @@ static void run_pieces(void *arg, uint64_t begin, uint64_t end, unsigned int wor
 
 	for (uint64_t i = begin; i < end; i++) {
 		uint64_t first = i % j->runs * j->most;
-		uint64_t left = j->queries - first;
+		uint64_t left = j->queries - first, next = i + 1 < end ? i + 1 : i;
 
 		j->kernel->run(j->at, (uint32_t)(i / j->runs), first, left < j->most ? (uint32_t)left : j->most,
-			       j->mem + worker * j->mem_bytes);
+			       (uint32_t)(next / j->runs), j->mem + worker * j->mem_bytes);
 	}
 }
 
@@ -76,11 +77,16 @@ size_t npu_attn_scratch(const struct npu_attn *at, const struct npu_pool *pool, 
 void npu_attn_run(const struct npu_attn *at, struct npu_pool *pool, enum npu_path path, void *scratch)
 {
 	struct attn_job j;
-	uint64_t seen, macs;
+	uint64_t seen, macs, pieces, grain, even;
 
 	plan(&j, at, pool, path);
 	j.mem = scratch;
 	seen = npu_attn_query(at, 0, j.queries - 1).end - npu_attn_query(at, 0, 0).begin;
 	macs = (seen + 1) * j.most * ((uint64_t)at->d + at->dv);
-	npu_pool_for(pool, j.runs * at->groups, GRAIN_MACS / (macs + 1) + 1, run_pieces, &j);
+	pieces = j.runs * at->groups;
+	grain = GRAIN_MACS / (macs + 1) + 1;
+	even = (pieces - 1) / npu_pool_threads(pool) + 1;
+	if (grain < even && macs * pieces <= EVEN_MACS)
+		grain = even;
+	npu_pool_for(pool, pieces, grain, run_pieces, &j);
 }

@@ -71,12 +71,13 @@ static inline uint8_t *npu_attn_dst(const struct npu_attn *at, const struct npu_
 
 /*
  * A kernel does the queries [first, first + count) of a group in memory of its
- * own, @mem, whose size it tells.
+ * own, @mem, whose size it tells. @next_group: the group that it is probably called for next.
  */
 struct npu_attn_kernel {
 	uint32_t most;		/* queries at a time */
 	size_t (*mem_bytes)(const struct npu_attn *at, uint32_t count);
-	void (*run)(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, void *mem);
+	void (*run)(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, uint32_t next_group,
+		    void *mem);
 };
 
 extern const struct npu_attn_kernel npu_attn_ref, npu_attn_avx2, npu_attn_avx512, npu_attn_neon;

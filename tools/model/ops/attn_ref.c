@@ -125,10 +125,12 @@ static void query(const struct npu_attn *at, uint32_t group, uint64_t index, str
 	store(at, &q, s->o);
 }
 
-static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, void *mem)
+static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, uint32_t next_group,
+		void *mem)
 {
 	struct state s = { .q = mem };
 
+	(void)next_group;
 	s.o = s.q + at->d;
 	s.kv = s.o + at->dv;
 	s.stored = (uint8_t *)(s.kv + (at->d > at->dv ? at->d : at->dv));

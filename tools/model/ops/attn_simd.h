@@ -18,6 +18,7 @@
 #define TV		(TILE / VL)	/* vectors across a tile */
 #define QUAD		4		/* queries at a time */
 #define MOST		128		/* queries per run */
+#define FETCH_ROWS	4		/* of keys and of values, at a time */
 #define INLINE		static inline __attribute__((always_inline))
 #define UNROLL		_Pragma("GCC unroll 16")
 
@@ -38,11 +39,13 @@ struct run {
 	uint32_t group, count;
 	uint32_t d, dv;		/* padded to whole vectors */
 	uint64_t tile;		/* first position */
-	uint64_t end;		/* of all queries */
+	uint64_t begin, end;	/* of all queries */
 	uint32_t lo, hi;	/* part of the tile that some query sees */
 	struct lane *lanes;
 	float *kt;		/* [d][TILE] */
 	float *v;		/* [TILE][dv] */
+	uint64_t fetch, fetch_end;	/* positions of fetch_group that are not yet on their way */
+	uint32_t fetch_group;
 	const uint8_t *key[TILE], *value[TILE];	/* as stored, from lo to hi */
 	size_t key_bytes, value_bytes;
 	uint8_t *key_room, *value_room;		/* for those whose bytes have to be collected */
@@ -124,12 +127,27 @@ INLINE void widen_values(const struct run *r, unsigned int type)
 	}
 }
 
-/* The next tile is on its way while the queries pass over this one. */
-static void prefetch_tile(const struct run *r, uint64_t tile, uint64_t end)
+/*
+ * What is read next, the next tile or the first one of @next_group, comes while the queries pass over this one:
+ * a few rows at a time, since a CPU drops prefetches that it has no room for.
+ */
+static void fetch_begin(struct run *r, uint32_t next_group)
 {
-	for (uint64_t j = tile; j < tile + TILE && j < end; j++) {
-		npu_prefetch(npu_pieces_byte(&r->at->k, npu_attn_key(r->at, r->group, j)), r->key_bytes);
-		npu_prefetch(npu_pieces_byte(&r->at->v, npu_attn_value(r->at, r->group, j)), r->value_bytes);
+	r->fetch_group = r->group;
+	r->fetch = r->tile + TILE;
+	if (r->fetch >= r->end) {
+		r->fetch_group = next_group;
+		r->fetch = next_group == r->group ? r->end : r->begin;
+	}
+	r->fetch_end = r->end - r->fetch < TILE ? r->end : r->fetch / TILE * TILE + TILE;
+}
+
+static void fetch_rows(struct run *r)
+{
+	for (uint32_t i = 0; i < FETCH_ROWS && r->fetch < r->fetch_end; i++, r->fetch++) {
+		npu_prefetch(npu_pieces_byte(&r->at->k, npu_attn_key(r->at, r->fetch_group, r->fetch)), r->key_bytes);
+		npu_prefetch(npu_pieces_byte(&r->at->v, npu_attn_value(r->at, r->fetch_group, r->fetch)),
+			     r->value_bytes);
 	}
 }
 
@@ -302,18 +320,21 @@ INLINE void all_scores(const struct run *r, uint32_t n, struct lane *const ln[])
 }
 
 /* @n queries, 1 to QUAD, over the tile. */
-static void quad(const struct run *r, uint32_t n, struct lane *const ln[])
+static void quad(struct run *r, uint32_t n, struct lane *const ln[])
 {
 	bool same = n == QUAD;
 
+	fetch_rows(r);
 	if (n == QUAD)
 		all_scores(r, QUAD, ln);
 	for (uint32_t i = 0; i < n; i++) {
+		fetch_rows(r);
 		if (n < QUAD)
 			all_scores(r, 1, ln + i);
 		weights(r, ln[i]);
 		same = same && ln[i]->lo == ln[0]->lo && ln[i]->hi == ln[0]->hi;
 	}
+	fetch_rows(r);
 	if (same) {
 		all_values(r, QUAD, ln);
 		return;
@@ -344,7 +365,7 @@ static bool clip(struct run *r)
 	return r->lo < r->hi;
 }
 
-static void tile(struct run *r, float *t)
+static void tile(struct run *r, float *t, uint32_t next_group)
 {
 	struct lane *ln[QUAD];
 	uint32_t n = 0;
@@ -353,7 +374,7 @@ static void tile(struct run *r, float *t)
 		return;
 	find_rows(r);
 	widen_tile(r);
-	prefetch_tile(r, r->tile + TILE, r->end);
+	fetch_begin(r, next_group);
 	for (uint32_t i = 0; i < r->count; i++) {
 		if (r->lanes[i].lo < r->lanes[i].hi) {
 			ln[n] = &r->lanes[i];
@@ -388,14 +409,15 @@ static size_t mem_bytes(const struct npu_attn *at, uint32_t count)
 	       TILE * (npu_row_bytes(at->kv_type, at->d) + npu_row_bytes(at->kv_type, at->dv));
 }
 
-static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, void *mem)
+static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint32_t count, uint32_t next_group,
+		void *mem)
 {
 	struct run r = { .at = at, .factors = npu_attn_factors(at), .group = group, .count = count,
 			 .d = pad(at->d), .dv = pad(at->dv), .key_bytes = npu_row_bytes(at->kv_type, at->d),
 			 .value_bytes = npu_row_bytes(at->kv_type, at->dv) };
 	float *next = mem, *t;
-	uint64_t begin = UINT64_MAX;
 
+	r.begin = UINT64_MAX;
 	r.kt = next;
 	r.v = r.kt + (size_t)TILE * r.d;
 	t = r.v + (size_t)TILE * r.dv;
@@ -414,12 +436,12 @@ static void run(const struct npu_attn *at, uint32_t group, uint64_t first, uint3
 		SIMD_NAME(npu_row).widen(at->q_type, npu_attn_q(at, &ln->at), at->d, ln->q);
 		memset(ln->o, 0, (r.dv + 16) * sizeof(float));
 		if (ln->at.begin < ln->at.end) {
-			begin = ln->at.begin < begin ? ln->at.begin : begin;
+			r.begin = ln->at.begin < r.begin ? ln->at.begin : r.begin;
 			r.end = ln->at.end > r.end ? ln->at.end : r.end;
 		}
 	}
-	for (r.tile = begin / TILE * TILE; r.tile < r.end; r.tile += TILE)
-		tile(&r, t);
+	for (r.tile = r.begin / TILE * TILE; r.tile < r.end; r.tile += TILE)
+		tile(&r, t, next_group);
 	for (uint32_t i = 0; i < count; i++)
 		finish(&r, &r.lanes[i]);
 }

@@ -6,11 +6,12 @@
 #include "operand.h"
 
 /*
- * Operands up to this size begin to be fetched when they are mapped: weights that streamed past have
- * pushed them out of the cache, or another thread has just made them, and a command on so few
- * bytes is over before a CPU's own prefetchers have found their pace.
+ * That much of an operand begins to be fetched when it is mapped: weights that streamed past have
+ * pushed it out of the cache, or another thread has just made it, and a command on a few KiB is
+ * over before a CPU's own prefetchers have found their pace. Of more at once a CPU drops what it
+ * has no room for.
  */
-#define PREFETCH_BYTES	(32u << 10)
+#define PREFETCH_BYTES	1536u
 
 /* A tensor as runs of contiguous bytes: @bytes each, repeated over dimensions @first.. */
 struct runs {
@@ -116,8 +117,8 @@ static int map_span(struct npu_op_env *env, struct npu_operand *op, uint64_t spa
 	}
 	op->p = env->map(env, op->t->addr, span, access, op->number);
 	op->mem = (struct npu_pieces){ .p = op->p };
-	if (op->p && (access & NPU_OP_READ) && span <= PREFETCH_BYTES)
-		npu_prefetch(op->p, span);
+	if (op->p && (access & NPU_OP_READ))
+		npu_prefetch(op->p, span < PREFETCH_BYTES ? span : PREFETCH_BYTES);
 	return op->p ? 0 : -EFAULT;
 }
 
