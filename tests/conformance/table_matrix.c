@@ -330,14 +330,16 @@ static void add_gated(void)
 		{ 1, 32, 1, NPU_TYPE_A8 }, { 1, 256, 3, NPU_TYPE_A8_K }, { 3, 17, 2, NPU_TYPE_F32 },
 		{ 7, 96, 2, NPU_TYPE_A8 }, { 33, 512, 2, NPU_TYPE_A8_K }, { 5, 48, 1, NPU_TYPE_F16 },
 		{ 1, 304, 4, NPU_TYPE_F32 }, { 600, 1056, 1, NPU_TYPE_A8 }, { 4, 16, 0, NPU_TYPE_F32 },
+		{ 1, 2336, 2, NPU_TYPE_A8 }, { 1, 1000, 1, NPU_TYPE_F32 }, { 1, 2304, 2, NPU_TYPE_A8_K },
 	};
+	const unsigned int count = sizeof(shapes) / sizeof(shapes[0]);
 
 	for (size_t t = 0; t < sizeof(weight_types); t++)
-		for (unsigned int i = 0; i < 2 * 9; i++) {
-			unsigned int type = weight_types[t], s = i % 9;
+		for (unsigned int i = 0; i < 2 * count; i++) {
+			unsigned int type = weight_types[t], s = i % count;
 			struct conf_case c = {
-				.make = make_gated, .op = NPU_OP_MATMUL_GLU, .kind = (uint32_t)(t + i) % NPU_GLU_COUNT,
-				.src_type = (uint8_t)type, .dst_type = (uint8_t)shapes[s].dst, .layout = i / 9,
+				.make = make_gated, .op = NPU_OP_MATMUL_GLU, .kind = (uint32_t)(t + i / count * 9 + s) % NPU_GLU_COUNT,
+				.src_type = (uint8_t)type, .dst_type = (uint8_t)shapes[s].dst, .layout = i / count,
 				.src2_type = s == 5 ? NPU_TYPE_F16 : NPU_TYPE_F32, .fill = s == 3 ? FILL_SPECIAL : FILL_NORMAL,
 				.pad = s == 4 ? STRIDE_PADDED : STRIDE_DENSE,
 				.ne = { 0, 0, s == 2 ? 4 : 1, s == 2 ? 2 : 1 },

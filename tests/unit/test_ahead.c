@@ -51,8 +51,10 @@ static void without_entering(void **state)
 	job(0x10000, 1, KIB);
 	job(0x20000, 1, KIB);
 	job(0x10000, 1, KIB);
+	npu_ahead_vector(at(0x70000), LINE);
 	assert_null(npu_ahead_next());
 	assert_false(npu_ahead_fetch());
+	assert_false(npu_ahead_vectors_left());
 	npu_ahead_leave();
 }
 
@@ -89,6 +91,53 @@ static void streams_side_by_side(void **state)
 		/* None gets further than another by more than one turn. */
 		assert_true(off % KIB < i / 4 + 256);
 	}
+}
+
+/* A job, and vectors that are read after it. */
+static void job_and_vectors(uintptr_t p, const uintptr_t *v, uint32_t n, size_t bytes)
+{
+	job(p, 1, KIB);
+	for (uint32_t i = 0; i < n; i++)
+		npu_ahead_vector(at(v[i]), bytes);
+}
+
+static void vectors_first(void **state)
+{
+	static const uintptr_t v[] = { 0x70000, 0x80000 };
+
+	(void)state;
+	npu_ahead_vector(at(0x90000), LINE);	/* there is no job yet */
+	job_and_vectors(0x10000, v, 2, 100);
+	assert_false(npu_ahead_vectors_left());
+	job(0x20000, 1, KIB);
+	job(0x10000, 1, KIB);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_true(npu_ahead_vectors_left());
+		assert_ptr_equal(npu_ahead_next(), at(v[i / 2] + i % 2 * LINE));
+	}
+	assert_false(npu_ahead_vectors_left());
+	assert_ptr_equal(npu_ahead_next(), at(0x20000));
+
+	/* It learns that others are read, and fewer. */
+	job_and_vectors(0x10000, v + 1, 1, LINE);
+	job(0x20000, 1, KIB);
+	job(0x10000, 1, KIB);
+	assert_ptr_equal(npu_ahead_next(), at(v[1]));
+	assert_ptr_equal(npu_ahead_next(), at(0x20000));
+}
+
+static void vectors_are_bounded(void **state)
+{
+	static const uintptr_t v[NPU_AHEAD_VECTORS + 1] = { 0x1000000, 0x2000000, 0x3000000, 0x4000000, 0x5000000 };
+	uint32_t lines = 0;
+
+	(void)state;
+	job_and_vectors(0x10000, v, NPU_AHEAD_VECTORS + 1, 1u << 20);
+	job(0x20000, 1, KIB);
+	job(0x10000, 1, KIB);
+	for (; npu_ahead_vectors_left(); lines++)
+		assert_true(npu_ahead_next() < (const void *)at(v[NPU_AHEAD_VECTORS]));
+	assert_int_equal(lines, NPU_AHEAD_VECTORS * NPU_AHEAD_VECTOR_BYTES / LINE);
 }
 
 static void bounded(void **state)
@@ -173,6 +222,8 @@ int main(void)
 		cmocka_unit_test(without_entering),
 		cmocka_unit_test_setup_teardown(what_followed, enter, leave),
 		cmocka_unit_test_setup_teardown(streams_side_by_side, enter, leave),
+		cmocka_unit_test_setup_teardown(vectors_first, enter, leave),
+		cmocka_unit_test_setup_teardown(vectors_are_bounded, enter, leave),
 		cmocka_unit_test_setup_teardown(bounded, enter, leave),
 		cmocka_unit_test_setup_teardown(a_model_is_remembered, enter, leave),
 		cmocka_unit_test_setup_teardown(more_jobs_than_entries, enter, leave),

@@ -372,23 +372,32 @@ static void test_independence(void **state)
 	npu_pool_destroy(pool);
 }
 
-/* Which columns of a pair have been said to be done: each once. */
+/* The products of a pair, and which of them have come: each once. */
 struct pair_done {
-	const float *products;
+	float *products;
 	uint32_t n, unit;
 	atomic_uchar hits[1200];
 	atomic_uint bad;
 };
 
-static void pair_done(void *arg, uint32_t begin, uint32_t end)
+static void pair_done(void *arg, const struct npu_mm_pairs *p)
 {
 	struct pair_done *d = arg;
 
-	if (begin % d->unit || begin >= end || end > d->n)
+	if (!p->items || !p->rows || p->items * p->rows > NPU_MM_PAIR_ROWS || (d->unit > 16 && p->rows % d->unit))
 		atomic_fetch_add(&d->bad, 1);
-	for (uint32_t i = begin; i < end; i++)
-		if (atomic_fetch_add(&d->hits[i], 1) || d->products[i] == 0.5f || d->products[d->n + i] == 0.5f)
+	for (uint32_t i = 0; i < p->items; i++) {
+		uint32_t row = p->first[i];
+
+		if (row % d->unit || row >= d->n)
 			atomic_fetch_add(&d->bad, 1);
+		for (uint32_t k = 0; k < p->rows && row + k < d->n; k++) {
+			if (atomic_fetch_add(&d->hits[row + k], 1))
+				atomic_fetch_add(&d->bad, 1);
+			d->products[row + k] = p->a[i * p->rows + k];
+			d->products[d->n + row + k] = p->b[i * p->rows + k];
+		}
+	}
 }
 
 /* Two matrices at once, the second being the first from row 16 on: @expect holds the products of one. */
@@ -398,7 +407,7 @@ static void run_pair(const struct fixture *f, struct npu_pool *pool, enum npu_pa
 	uint32_t n = f->mm.n / 256 * 256 - 256;
 	struct npu_pieces up = { .p = f->tiles + npu_tile_bytes(f->mm.w_type, 16, f->mm.k) };
 	struct pair_done d = { .n = n, .unit = unit };
-	float *dst = alloc64(2ul * n * sizeof(float));
+	float *dst = alloc64(2ul * n * sizeof(float)), *products = alloc64(2ul * n * sizeof(float));
 	struct npu_matmul mm = f->mm;
 	void *scratch;
 
@@ -411,17 +420,16 @@ static void run_pair(const struct fixture *f, struct npu_pool *pool, enum npu_pa
 	mm.done = pair_done;
 	mm.arg = &d;
 	mm.unit = unit;
-	d.products = dst;
-	for (uint32_t i = 0; i < 2 * n; i++)
-		dst[i] = 0.5f;
+	d.products = products;
 	scratch = alloc64(npu_matmul_scratch(&mm, pool, path));
 	npu_matmul_run(&mm, pool, path, scratch);
 	assert_int_equal(d.bad, 0);
 	for (uint32_t i = 0; i < n; i++)
 		assert_int_equal(d.hits[i], 1);
-	assert_memory_equal(dst, expect, n * sizeof(float));
-	assert_memory_equal(dst + n, expect + 16, n * sizeof(float));
+	assert_memory_equal(products, expect, n * sizeof(float));
+	assert_memory_equal(products + n, expect + 16, n * sizeof(float));
 	free(scratch);
+	free(products);
 	free(dst);
 }
 

@@ -12,9 +12,15 @@
 #define ENTRIES		(1u << LOG_ENTRIES)
 #define PROBES		8
 
+struct vector {
+	const uint8_t *p;
+	uint32_t bytes;
+};
+
 struct entry {
 	const uint8_t *job;
 	struct npu_streams next;
+	struct vector vector[NPU_AHEAD_VECTORS];	/* which are read before that, in this order */
 };
 
 struct ahead {
@@ -22,6 +28,9 @@ struct ahead {
 	uint32_t stream, line;		/* next: of its streams, and bytes into a piece of it */
 	uint32_t at;			/* where in each stream that piece is */
 	uint32_t left;			/* bytes to go */
+	struct vector vector[NPU_AHEAD_VECTORS];
+	uint32_t vectors, fetched;	/* of them those to go, and of the first one what has been fetched */
+	uint32_t used;			/* vectors since the last job */
 	struct entry *last;		/* of the job that began last */
 	struct entry table[ENTRIES];
 };
@@ -70,10 +79,34 @@ void npu_ahead_begin(const struct npu_streams *s)
 		return;
 	if (a->last && !same(&a->last->next, s))
 		a->last->next = *s;
+	if (a->last && a->used < NPU_AHEAD_VECTORS)
+		a->last->vector[a->used].p = NULL;
 	a->last = entry_of(a, s->p[0]);
 	if (a->last->job != s->p[0])
 		*a->last = (struct entry){ .job = s->p[0] };
 	a->left = 0;
+	a->vectors = 0;
+	a->used = 0;
+}
+
+void npu_ahead_vector(const void *p, size_t bytes)
+{
+	struct ahead *a = own;
+
+	if (!a || !a->last || a->used == NPU_AHEAD_VECTORS)
+		return;
+	if (bytes > NPU_AHEAD_VECTOR_BYTES)
+		bytes = NPU_AHEAD_VECTOR_BYTES;
+	a->last->vector[a->used++] = (struct vector){ p, (uint32_t)bytes };
+}
+
+static void vectors_ahead(struct ahead *a)
+{
+	memcpy(a->vector, a->last->vector, sizeof(a->vector));
+	a->vectors = 0;
+	while (a->vectors < NPU_AHEAD_VECTORS && a->vector[a->vectors].p)
+		a->vectors++;
+	a->fetched = 0;
 }
 
 void npu_ahead_end(void)
@@ -82,6 +115,7 @@ void npu_ahead_end(void)
 
 	if (!a || !a->last || !a->last->next.n)
 		return;
+	vectors_ahead(a);
 	a->now = a->last->next;
 	a->stream = 0;
 	a->line = 0;
@@ -89,11 +123,26 @@ void npu_ahead_end(void)
 	a->left = NPU_AHEAD_BYTES;
 }
 
+static const uint8_t *next_vector_line(struct ahead *a)
+{
+	const struct vector *v = &a->vector[0];
+	const uint8_t *p = v->p + a->fetched;
+
+	a->fetched += LINE;
+	if (a->fetched >= v->bytes) {
+		a->fetched = 0;
+		memmove(&a->vector[0], &a->vector[1], --a->vectors * sizeof(a->vector[0]));
+	}
+	return p;
+}
+
 /* NULL: no more. Without divisions: fetching is to be faster than memory. */
 static const uint8_t *next_line(struct ahead *a)
 {
 	const uint8_t *p;
 
+	if (a->vectors)
+		return next_vector_line(a);
 	if (!a->left)
 		return NULL;
 	a->left -= LINE;
@@ -109,6 +158,11 @@ static const uint8_t *next_line(struct ahead *a)
 	return p;
 }
 
+bool npu_ahead_vectors_left(void)
+{
+	return own && own->vectors;
+}
+
 const void *npu_ahead_next(void)
 {
 	return own ? next_line(own) : NULL;
@@ -119,7 +173,7 @@ bool npu_ahead_fetch(void)
 	struct ahead *a = own;
 	const uint8_t *p;
 
-	if (!a || !a->left)
+	if (!a || !(a->left || a->vectors))
 		return false;
 	for (unsigned int i = 0; i < NPU_AHEAD_LINES && (p = next_line(a)); i++)
 		__builtin_prefetch(p, 0, 2);

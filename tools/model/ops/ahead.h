@@ -12,11 +12,14 @@
 #define NPU_MODEL_OPS_AHEAD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define NPU_AHEAD_STREAMS	8u
 #define NPU_AHEAD_BYTES		(256u << 10)	/* of a job, at most: a second-level cache holds more */
 #define NPU_AHEAD_LINES		12u		/* per npu_ahead_fetch() */
+#define NPU_AHEAD_VECTORS	4u		/* between two jobs */
+#define NPU_AHEAD_VECTOR_BYTES	(8u << 10)	/* of each, at most: then a CPU's own prefetchers have found it */
 
 /* Where a job begins to read: its streams advance side by side. p[0] names the job. */
 struct npu_streams {
@@ -35,7 +38,16 @@ void npu_ahead_leave(void);
 void npu_ahead_begin(const struct npu_streams *s);
 void npu_ahead_end(void);
 
-/* The next address to be fetched, of the job after the one that ended last; NULL: no more, or not known. */
+/*
+ * Between two jobs the thread reads @bytes of a constant at @p: next time it is fetched when the job before has ended.
+ * What others have just written is not worth that; a constant comes from memory.
+ */
+void npu_ahead_vector(const void *p, size_t bytes);
+
+/* Are there vectors to be fetched? They are read before the job is. */
+bool npu_ahead_vectors_left(void);
+
+/* The next address to be fetched, of what follows the job that ended last, vectors first; NULL: no more, or not known. */
 const void *npu_ahead_next(void);
 
 /*
@@ -43,5 +55,15 @@ const void *npu_ahead_next(void);
  * so pause between calls; as many as this arrive at some 20 GB/s if that takes 25 ns.
  */
 bool npu_ahead_fetch(void);
+
+/* A pause of some 25 ns. */
+static inline void npu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
 
 #endif /* NPU_MODEL_OPS_AHEAD_H */

@@ -3,6 +3,7 @@
  * Fused attention: how the work is cut. A piece is a run of queries of one
  * group, so that a tile of keys and values is widened once for all of them.
  */
+#include "ahead.h"
 #include "attn_impl.h"
 
 #define GRAIN_MACS	(32u << 10)	/* work that is worth dealing out: some 4 us */
@@ -54,10 +55,23 @@ static size_t plan(struct attn_job *j, const struct npu_attn *at, const struct n
 	return j->mem_bytes * threads;
 }
 
+/* Keys and values of a thread's first query come from memory, like the weights around them; the others are fetched in time. */
+static void remember(const struct npu_attn *at, uint32_t group, uint64_t query)
+{
+	struct npu_attn_query q = npu_attn_query(at, group, query);
+	uint64_t rows = q.end - q.begin < NPU_ATTN_TILE ? q.end - q.begin : NPU_ATTN_TILE;
+
+	if (at->k.p)
+		npu_ahead_vector(at->k.p + npu_attn_key(at, group, q.begin), rows * at->k_pos);
+	if (at->v.p)
+		npu_ahead_vector(at->v.p + npu_attn_value(at, group, q.begin), rows * at->v_pos);
+}
+
 static void run_pieces(void *arg, uint64_t begin, uint64_t end, unsigned int worker)
 {
 	struct attn_job *j = arg;
 
+	remember(j->at, (uint32_t)(begin / j->runs), begin % j->runs * j->most);
 	for (uint64_t i = begin; i < end; i++) {
 		uint64_t first = i % j->runs * j->most;
 		uint64_t left = j->queries - first, next = i + 1 < end ? i + 1 : i;

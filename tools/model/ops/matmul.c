@@ -590,13 +590,21 @@ static bool take_piece(struct mm_job *j, uint64_t *begin, uint64_t *end)
 	return true;
 }
 
-/* Both matrices' columns of the pairs of panels [begin, end). */
+/* Both matrices' products of the pairs of panels [begin, end), from dst. */
 static void pairs_done(const struct mm_job *j, uint64_t begin, uint64_t end)
 {
-	uint64_t last = end / 2 * j->kern->panel_rows;
+	const struct npu_matmul *mm = j->mm;
+	uint32_t first = (uint32_t)(begin / 2 * j->kern->panel_rows), last = (uint32_t)(end / 2 * j->kern->panel_rows);
+	struct npu_mm_pairs p = { .first = &first, .items = 1 };
 
-	j->mm->done(j->mm->arg, (uint32_t)(begin / 2 * j->kern->panel_rows),
-		    last < j->mm->n ? (uint32_t)last : j->mm->n);
+	if (last > mm->n)
+		last = mm->n;
+	for (; first < last; first += p.rows) {
+		p.rows = last - first < NPU_MM_PAIR_ROWS ? last - first : NPU_MM_PAIR_ROWS;
+		p.a = (const float *)mm->dst + first;
+		p.b = p.a + mm->n;
+		mm->done(mm->arg, &p);
+	}
 }
 
 /* The second loop; [begin, end) counts workers. */

@@ -26,6 +26,18 @@
 
 #include "ops.h"
 
+#define NPU_MM_PAIR_ROWS	512u	/* a multiple of 256 */
+
+/*
+ * Products of two matrices: @items runs of @rows rows each, the i-th from row first[i] on. Of a run that goes past
+ * the last row, what lies behind it means nothing.
+ */
+struct npu_mm_pairs {
+	const float *a, *b;	/* [items][rows] of the first and of the second matrix */
+	const uint32_t *first;
+	uint32_t items, rows;	/* items * rows <= NPU_MM_PAIR_ROWS */
+};
+
 struct npu_matmul {
 	void *dst;		/* [m][n] F32 or F16, elements of a row contiguous */
 	const void *x;		/* [m][k] F32 or F16, likewise; or quantised as below: A8, A8_K by w_type */
@@ -40,12 +52,12 @@ struct npu_matmul {
 	uint32_t m, n, k;	/* k in whole blocks of w_type; m, n >= 1, k may be 0 */
 
 	/*
-	 * A second matrix like w, or NULL; only where npu_matmul_pairs(). Its products follow those of w in dst: dst[2][n].
-	 * @done is called by whichever thread has computed columns [begin, end) of both, which are in its cache
-	 * then; begin is a multiple of @unit, a power of two, which divides n if it is above 16.
+	 * A second matrix like w, or NULL; only where npu_matmul_pairs(). The products of both go to @done, which
+	 * whichever thread has computed them calls while they are in its cache; dst[2][n] is room for them. Runs begin
+	 * at multiples of @unit, a power of two up to 256, which divides n if it is above 16, and then their length, too.
 	 */
 	const struct npu_pieces *w2;
-	void (*done)(void *arg, uint32_t begin, uint32_t end);
+	void (*done)(void *arg, const struct npu_mm_pairs *p);
 	void *arg;
 	uint32_t unit;
 };

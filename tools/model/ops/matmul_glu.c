@@ -4,6 +4,8 @@
  * cache, and from there through the gated unit into the result. The parts of one
  * row of a result do not depend on how they are cut.
  */
+#include <string.h>
+
 #include "matmul.h"
 #include "run.h"
 
@@ -20,14 +22,13 @@ struct part {
 	uint64_t dst_stride;
 };
 
-/* Columns [begin, end) of a row of dst. */
-static void glu_row(const struct part *p, const float *a, const float *b, uint64_t begin, uint64_t end, uint8_t *row)
+static void glu_row(const struct part *p, const float *a, const float *b, uint8_t *row)
 {
 	uint64_t size = npu_type_block_bytes(p->type);
 	float buf[NPU_CHUNK];
 
-	for (uint64_t i = begin; i < end; i += NPU_CHUNK) {
-		uint64_t n = end - i < NPU_CHUNK ? end - i : NPU_CHUNK;
+	for (uint64_t i = 0; i < p->columns; i += NPU_CHUNK) {
+		uint64_t n = p->columns - i < NPU_CHUNK ? p->columns - i : NPU_CHUNK;
 		float *y = npu_row_dest(p->type, row, size, i, buf);
 
 		p->k->glu(p->kind, a + i, b + i, n, y);
@@ -41,14 +42,23 @@ static void glu_rows(void *arg, uint64_t begin, uint64_t end, unsigned int worke
 
 	(void)worker;
 	for (uint64_t m = begin; m < end; m++)
-		glu_row(p, p->gate + m * p->stride, p->up + m * p->stride, 0, p->columns, p->dst + m * p->dst_stride);
+		glu_row(p, p->gate + m * p->stride, p->up + m * p->stride, p->dst + m * p->dst_stride);
 }
 
-static void glu_columns(void *arg, uint32_t begin, uint32_t end)
+static void glu_pairs(void *arg, const struct npu_mm_pairs *q)
 {
 	const struct part *p = arg;
+	uint64_t len = npu_type_block_len(p->type), size = npu_type_block_bytes(p->type), run = q->rows / len * size;
+	_Alignas(64) float y[NPU_MM_PAIR_ROWS];
+	_Alignas(64) uint8_t out[NPU_MM_PAIR_ROWS * sizeof(float)];
 
-	glu_row(p, p->gate, p->up, begin, end, p->dst);
+	p->k->glu(p->kind, q->a, q->b, q->items * q->rows, y);
+	p->k->narrow(p->type, y, q->items * q->rows, out);
+	for (uint32_t i = 0; i < q->items; i++) {
+		uint64_t left = (p->columns - q->first[i]) / len * size;
+
+		memcpy(p->dst + q->first[i] / len * size, out + i * run, left < run ? left : run);
+	}
 }
 
 /* One matrix: where gate and up lie one after the other, a part that has all columns is one product. */
@@ -105,11 +115,10 @@ static void run_row(struct pair *p, struct npu_op_env *env)
 	mm.w = p->gate;
 	mm.w_stride = p->gate_row;
 	mm.w2 = &p->up;
-	mm.done = glu_columns;
+	mm.done = glu_pairs;
 	mm.arg = &p->part;
 	mm.unit = npu_type_block_len(p->part.type);
-	p->part.gate = p->products;
-	p->part.up = p->products + mm.n;
+	p->part.columns = mm.n;
 	p->part.dst = p->dst;
 	npu_matmul_run(&mm, env->pool, env->path, p->scratch);
 }

@@ -28,6 +28,7 @@
 #define WIDE_TILES	(2 * NPU_MM_PANEL_TILES)
 
 _Static_assert(WIDE_TILES <= NPU_AHEAD_STREAMS, "each tile that a kernel takes is a stream");
+_Static_assert(WIDE_TILES / 2 * 256 <= NPU_MM_PAIR_ROWS, "there is room for the items of a step");
 
 /*
  * An item is some tiles, one below the other, of the matrix (or of both: then dst is computed
@@ -61,6 +62,10 @@ struct run {
 struct worker {
 	_Alignas(LINE) atomic_uint_fast64_t left;	/* a run: not yet taken */
 	_Alignas(LINE) float acc[WIDE_TILES * NPU_TILE_ROWS];
+	/* Of two matrices: the products of some items, until they are worth a call; the last ones are being computed. */
+	_Alignas(LINE) float pairs[2][NPU_MM_PAIR_ROWS];
+	uint32_t first[NPU_MM_PAIR_ROWS / NPU_TILE_ROWS];	/* row of each item */
+	uint32_t items, begun;	/* how many, and of these complete */
 	const void *group;	/* x, packed */
 	_Alignas(LINE) uint8_t room[];		/* for each tile, what crosses pages */
 };
@@ -119,22 +124,39 @@ static struct npu_mm_tile tile_at(const struct shares *w, uint32_t matrix, uint3
 				     room + NPU_MM_MARGIN };
 }
 
-static void finish_tile(const struct shares *w, uint32_t matrix, uint32_t tile, const float *acc)
+/* The pairs that there are go on. */
+static void pass_pairs(const struct shares *w, struct worker *mem)
+{
+	const struct npu_matmul *mm = w->s->mm;
+
+	if (mem->items)
+		mm->done(mm->arg, &(struct npu_mm_pairs){ mem->pairs[0], mem->pairs[1], mem->first, mem->items,
+							  w->item_tiles * NPU_TILE_ROWS });
+	mem->items = 0;
+}
+
+/* @n items are computed next, the i-th from tile[i * @stride] on. */
+static void begin_pairs(const struct shares *w, struct worker *mem, const uint32_t tile[], uint32_t stride, uint32_t n)
+{
+	if ((mem->items + n) * w->item_tiles * NPU_TILE_ROWS > NPU_MM_PAIR_ROWS)
+		pass_pairs(w, mem);
+	mem->begun = mem->items;
+	for (uint32_t i = 0; i < n; i++)
+		mem->first[mem->items++] = tile[i * stride] * NPU_TILE_ROWS;
+}
+
+/* Tile @tile, the @k-th of its item, which is the @i-th of those that were begun together. */
+static void finish_tile(const struct shares *w, struct worker *mem, uint32_t i, uint32_t tile, uint32_t k,
+			const float *acc)
 {
 	const struct npu_matmul *mm = w->s->mm;
 	uint32_t row = tile * NPU_TILE_ROWS;
 
-	npu_mm_finish(mm, w->s->kern, 0, matrix * mm->n + row, least32(mm->n - row, NPU_TILE_ROWS), acc);
-}
-
-/* Both products of rows of @tiles tiles from @tile on are there. */
-static void done(const struct shares *w, uint32_t tile, uint32_t tiles)
-{
-	const struct npu_matmul *mm = w->s->mm;
-	uint64_t end = ((uint64_t)tile + tiles) * NPU_TILE_ROWS;
-
-	if (w->matrices > 1)
-		mm->done(mm->arg, tile * NPU_TILE_ROWS, end < mm->n ? (uint32_t)end : mm->n);
+	if (w->matrices == 1)
+		npu_mm_finish(mm, w->s->kern, 0, row, least32(mm->n - row, NPU_TILE_ROWS), acc);
+	else
+		w->s->kern->finish(mem->pairs[i % 2] + ((mem->begun + i / 2) * w->item_tiles + k) * NPU_TILE_ROWS, acc,
+				   NULL, false, NPU_TILE_ROWS);
 }
 
 static uint32_t share_steps(const struct shares *w, uint32_t share)
@@ -163,15 +185,17 @@ static void run_steps(const struct shares *w, uint32_t share, uint32_t from, uin
 			       mem->room + i * room_bytes(s));
 	}
 	for (uint32_t k = 0; k < tiles; k++) {
+		uint32_t at = k % w->item_tiles;
+
+		if (w->matrices > 1 && !at)
+			begin_pairs(w, mem, tile, w->matrices, w->segments);
 		memset(mem->acc, 0, w->wide * NPU_TILE_ROWS * sizeof(float));
 		s->kern->direct_wide(w->fetch, s->mm->w_type, t, mem->group, s->blocks, mem->acc);
 		for (uint32_t i = 0; i < w->wide; i++) {
-			finish_tile(w, i % w->matrices, tile[i] + k, mem->acc + i * NPU_TILE_ROWS);
+			finish_tile(w, mem, i, tile[i]++, at, mem->acc + i * NPU_TILE_ROWS);
 			t[i].at += s->tile_bytes;
 		}
 	}
-	for (uint32_t i = 0; i < w->wide; i += w->matrices)
-		done(w, tile[i], tiles);
 }
 
 /* Tile @k of each of @n items, which begin at @tile; as many at a time as a panel has. */
@@ -193,8 +217,7 @@ static void run_panels(const struct shares *w, const uint32_t tile[], uint32_t n
 		memset(mem->acc, 0, per * NPU_TILE_ROWS * sizeof(float));
 		s->kern->direct(w->fetch, s->mm->w_type, 1, t, mem->group, s->blocks, mem->acc);
 		for (uint32_t c = 0; c < per && i + c < all; c++)
-			finish_tile(w, (i + c) % w->matrices, tile[(i + c) / w->matrices] + k,
-				    mem->acc + c * NPU_TILE_ROWS);
+			finish_tile(w, mem, i + c, tile[(i + c) / w->matrices] + k, k, mem->acc + c * NPU_TILE_ROWS);
 	}
 }
 
@@ -212,10 +235,10 @@ static void run_half(const struct shares *w, uint32_t share, uint32_t at, struct
 			tile[i] = first + length * w->segments + i;
 		tile[i] *= w->item_tiles;
 	}
+	if (w->matrices > 1)
+		begin_pairs(w, mem, tile, 1, n);
 	for (uint32_t k = 0; k < w->item_tiles; k++)
 		run_panels(w, tile, n, k, mem);
-	for (uint32_t i = 0; i < n; i++)
-		done(w, tile[i], w->item_tiles);
 }
 
 static void run_part(const struct shares *w, struct run r, struct worker *mem)
@@ -316,6 +339,13 @@ static void begin_reading(const struct shares *w, uint32_t share)
 		npu_prefetch(s.p[i], START_BYTES);
 }
 
+static void end_reading(void)
+{
+	npu_ahead_end();
+	for (; npu_ahead_vectors_left(); npu_relax())
+		npu_ahead_fetch();
+}
+
 /* Share @share, and help with others. */
 static void run_share(void *arg, uint64_t share, uint64_t end, unsigned int worker)
 {
@@ -330,10 +360,12 @@ static void run_share(void *arg, uint64_t share, uint64_t end, unsigned int work
 		begin_reading(w, (uint32_t)share);
 	/* At most as many shares as workers, each run once: a share's memory is its runner's. */
 	mem->group = w->s->pack(w->s->job, (unsigned int)share);
+	mem->items = 0;
 	while (next_run(w, (uint32_t)share, &r))
 		run_part(w, r, mem);
+	pass_pairs(w, mem);
 	if (!w->fetch)
-		npu_ahead_end();
+		end_reading();
 }
 
 void npu_mm_stream_run(const struct npu_mm_stream *s, struct npu_pool *pool)

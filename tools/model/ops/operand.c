@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ahead.h"
 #include "operand.h"
 
 /*
@@ -117,6 +118,8 @@ static int map_span(struct npu_op_env *env, struct npu_operand *op, uint64_t spa
 	}
 	op->p = env->map(env, op->t->addr, span, access, op->number);
 	op->mem = (struct npu_pieces){ .p = op->p };
+	if (op->p && op->number >= NPU_OPERAND_AUX0)
+		npu_ahead_vector(op->p, span);
 	if (op->p && (access & NPU_OP_READ))
 		npu_prefetch(op->p, span < PREFETCH_BYTES ? span : PREFETCH_BYTES);
 	return op->p ? 0 : -EFAULT;

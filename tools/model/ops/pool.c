@@ -68,15 +68,6 @@ struct npu_pool {
 	struct worker workers[];
 };
 
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 static uint64_t now_ns(void)
 {
 	struct timespec ts;
@@ -98,7 +89,7 @@ static uintptr_t spin_while(const struct npu_pool *pool, atomic_uintptr_t *box, 
 		v = atomic_load_explicit(box, memory_order_acquire);
 		if (v != value)
 			return v;
-		relax();
+		npu_relax();
 	} while (npu_ahead_fetch());
 	until = now_ns() + pool->spin_ns;
 	do {
@@ -106,7 +97,7 @@ static uintptr_t spin_while(const struct npu_pool *pool, atomic_uintptr_t *box, 
 			v = atomic_load_explicit(box, memory_order_acquire);
 			if (v != value)
 				return v;
-			relax();
+			npu_relax();
 		}
 	} while (now_ns() < until);
 	return v;
