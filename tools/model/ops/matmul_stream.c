@@ -339,10 +339,11 @@ static void begin_reading(const struct shares *w, uint32_t share)
 		npu_prefetch(s.p[i], START_BYTES);
 }
 
-static void end_reading(void)
+/* The caller goes on with small commands, whose vectors it fetches now; workers look ahead once they are known to be done. */
+static void end_reading(unsigned int worker)
 {
 	npu_ahead_end();
-	for (; npu_ahead_vectors_left(); npu_relax())
+	for (; !worker && npu_ahead_vectors_left(); npu_relax())
 		npu_ahead_fetch();
 }
 
@@ -365,7 +366,7 @@ static void run_share(void *arg, uint64_t share, uint64_t end, unsigned int work
 		run_part(w, r, mem);
 	pass_pairs(w, mem);
 	if (!w->fetch)
-		end_reading();
+		end_reading(worker);
 }
 
 void npu_mm_stream_run(const struct npu_mm_stream *s, struct npu_pool *pool)
