@@ -8,12 +8,14 @@
  * and does not stop at end tokens. The model is loaded twice: the second time the machine's memory
  * is warm like the file, which a virtual machine's is not when its host took it back.
  *
- *   bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE] [-j]
+ *   bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE] [-s SECONDS] [-j]
  *
  * -p 0 and -n 0 leave a part out; -t sets the threads of the software device (and of the limits);
- * -j prints one JSON object.
+ * -j prints one JSON object; -s, for machines whose CPUs now share a cache and now do not (virtual ones, as their host
+ * moves them), decodes four tokens at a time, again and again up to -n, for so long, and reports either state by itself.
  */
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,9 @@
 #define GEMV_SECONDS	0.25
 #define SLICE		32u		/* tokens that are decoded at a time */
 #define MAX_RUNS	32
+#define STATE_SLICE	4u		/* the same, and seconds of the bare product, where states are told apart */
+#define STATE_SECONDS	0.04
+#define APART_SECONDS	110e-9		/* of a transfer: 35 to 55 ns were seen in a shared cache, 150 to 220 without */
 
 /* Seconds: as it comes, and at once again. */
 struct load {
@@ -43,6 +48,7 @@ struct load {
 struct args {
 	const char *model, *device;
 	uint32_t prompt, tokens, runs, threads;
+	double states;		/* seconds, or 0 */
 	bool json;
 };
 
@@ -149,7 +155,7 @@ static bool limits_init(struct limits *l, const struct npu_llm *llm, uint32_t th
 }
 
 /* Bytes of weights per second through the matrix kernel at one row. */
-static double gemv_rate(struct limits *l)
+static double gemv_rate(struct limits *l, double seconds)
 {
 	double begin = now(), t;
 	size_t i, bytes = 0;
@@ -163,7 +169,7 @@ static double gemv_rate(struct limits *l)
 		}
 		bytes += l->copies * l->bytes;
 		t = now() - begin;
-	} while (t < GEMV_SECONDS);
+	} while (t < seconds);
 	return (double)bytes / t;
 }
 
@@ -240,21 +246,19 @@ struct rates {
 
 static struct rates rates_now(struct limits *l)
 {
-	return (struct rates){ gemv_rate(l), peak_read(l->pool, l->mem, STREAM_BYTES) };
+	return (struct rates){ gemv_rate(l, GEMV_SECONDS), peak_read(l->pool, l->mem, STREAM_BYTES) };
 }
 
-/* Decodes up to SLICE of the @left tokens that are missing, after @seq, whose length is *@n; that grows with it. */
-static int decode_slice(struct npu_llm *llm, uint32_t left, int32_t *seq, uint32_t *n, struct npu_llm_stats *st,
-			uint32_t *tokens)
+/* Decodes @tokens after @seq, whose length is *@n; that grows with it. */
+static int decode_slice(struct npu_llm *llm, uint32_t tokens, int32_t *seq, uint32_t *n, struct npu_llm_stats *st)
 {
 	struct npu_llm_params p;
 	int ret;
 
-	*tokens = left < SLICE ? left : SLICE;
 	npu_llm_params_init(&p);
 	p.temperature = 0;
 	p.ignore_end = true;
-	p.max_tokens = *tokens + 1;	/* the first one comes from the prompt */
+	p.max_tokens = tokens + 1;	/* the first one comes from the prompt */
 	ret = npu_llm_generate(llm, seq, *n, &p, st);
 	*n = npu_llm_length(llm);
 	memcpy(seq, npu_llm_tokens(llm), *n * sizeof(*seq));
@@ -274,8 +278,9 @@ static int run_decode(struct npu_llm *llm, const struct args *a, struct limits *
 	for (at = 0; at < a->tokens; at += n, before = after) {
 		double share, used;
 
+		n = a->tokens - at < SLICE ? a->tokens - at : SLICE;
 		begin = cpu_seconds();
-		ret = decode_slice(llm, a->tokens - at, seq, &length, &r->st, &n);
+		ret = decode_slice(llm, n, seq, &length, &r->st);
 		if (ret)
 			return ret;
 		cpu += cpu_seconds() - begin;
@@ -297,6 +302,89 @@ static int run_decode(struct npu_llm *llm, const struct args *a, struct limits *
 	r->gemv_share[run] = gemv_share;
 	r->read_share[run] = read_share;
 	return 0;
+}
+
+/* ---- States of the machine ----------------------------------------------------------------- */
+
+/* Sums over slices. */
+struct state {
+	uint32_t slices;
+	double tokens, gemv, share, square;	/* per second; share: of the bare product's rate around the slice */
+};
+
+/* What the machine does at one moment; @apart: -1 if that changed meanwhile. */
+struct moment {
+	double gemv;
+	int apart;
+};
+
+static struct moment moment_now(struct limits *l)
+{
+	int before = peak_transfer() > APART_SECONDS, after;
+	struct moment m = { .gemv = gemv_rate(l, STATE_SECONDS) };
+
+	after = peak_transfer() > APART_SECONDS;
+	m.apart = before == after ? before : -1;
+	return m;
+}
+
+static int measure_states(struct npu_llm *llm, const struct args *a, struct limits *l, int32_t *seq,
+			  struct state state[2], uint32_t *changed)
+{
+	double end = now() + a->states, used;
+	struct moment before = moment_now(l), after;
+	struct npu_llm_stats st;
+	uint32_t length = 1;
+	int ret;
+
+	for (npu_llm_truncate(llm, 0); now() < end; before = after) {
+		if (length + STATE_SLICE > a->tokens) {
+			npu_llm_truncate(llm, 0);
+			length = 1;
+		}
+		ret = decode_slice(llm, STATE_SLICE, seq, &length, &st);
+		if (ret)
+			return ret;
+		after = moment_now(l);
+		if (before.apart < 0 || before.apart != after.apart) {
+			++*changed;
+			continue;
+		}
+		used = STATE_SLICE / st.decode_s * bytes_per_token(llm, a) * 2 / (before.gemv + after.gemv);
+		state[after.apart].slices++;
+		state[after.apart].tokens += STATE_SLICE / st.decode_s;
+		state[after.apart].gemv += (before.gemv + after.gemv) / 2;
+		state[after.apart].share += used;
+		state[after.apart].square += used * used;
+	}
+	return 0;
+}
+
+static bool report_states(struct npu_llm *llm, const struct args *a, struct limits *l)
+{
+	int32_t *seq = calloc(context_of(a), sizeof(*seq));
+	struct state state[2] = { { 0 }, { 0 } };
+	uint32_t changed = 0, i;
+	int ret = seq ? measure_states(llm, a, l, seq, state, &changed) : -1;
+
+	free(seq);
+	if (ret)
+		fprintf(stderr, "bench_llm: %s\n", npu_llm_error(llm));
+	for (i = 0; i < 2 && !ret; i++) {
+		const struct state *s = &state[i];
+		double n = s->slices, mean = s->share / n;
+
+		printf("  CPUs that %s a cache: ", i ? "do not share" : "share");
+		if (s->slices < 2)
+			printf("not seen\n");
+		else
+			printf("%u slices of %u tokens, %.2f tokens/s, %.1f %% (standard error %.1f) of the %.1f GB/s of a bare GEMV\n",
+			       s->slices, STATE_SLICE, s->tokens / n, 100 * mean,
+			       100 * sqrt((s->square / n - mean * mean) / (n - 1)), s->gemv / n / 1e9);
+	}
+	if (!ret)
+		printf("  the state changed around %u slices\n", changed);
+	return !ret;
 }
 
 static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct args *a,
@@ -327,8 +415,9 @@ static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct ar
 
 /* ---- Report ------------------------------------------------------------------------------- */
 
-static void report_json(const struct args *a, struct result *r, const struct load *load)
+static void report_json(const struct npu_llm *llm, const struct args *a, struct result *r, const struct load *load)
 {
+	(void)llm;
 	printf("{\"load_first_s\":%.3f,\"load_s\":%.3f,\"pp\":%.3f,\"tg\":%.3f,\"gemv_gbps\":%.2f,\"gemv_share\":%.4f,"
 	       "\"read_gbps\":%.2f,\"read_share\":%.4f}\n",
 	       load->first, load->again, median(r->pp, a->runs), median(r->tg, a->runs), median(r->gemv, a->runs) / 1e9,
@@ -361,8 +450,7 @@ static void report_decode(const struct npu_llm *llm, const struct args *a, struc
 	       100 * r->st.modelled_bandwidth);
 }
 
-static void report(const struct npu_llm *llm, const struct args *a, struct result *r,
-		   const struct load *load)
+static void report_text(const struct npu_llm *llm, const struct args *a, struct result *r, const struct load *load)
 {
 	struct npu_llm_info i;
 
@@ -377,11 +465,25 @@ static void report(const struct npu_llm *llm, const struct args *a, struct resul
 	       (double)i.weight_bytes / 1e6, (double)i.kv_bytes / 1e6, (double)i.arena_bytes / 1e6);
 }
 
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE] [-s SECONDS] [-j]\n"
+		    "  -m FILE     the model\n"
+		    "  -p TOKENS   of the prompt; 0: none\n"
+		    "  -n TOKENS   to decode; 0: none, with -s at least 8\n"
+		    "  -r RUNS     of which medians are reported, at most 32\n"
+		    "  -t THREADS  of the software device, and of the machine's limits\n"
+		    "  -d DEVICE   another device\n"
+		    "  -s SECONDS  decode only, apart for CPUs that share a cache and that do not\n"
+		    "  -j          one JSON object; not with -s\n");
+}
+
 static bool parse(int argc, char **argv, struct args *a)
 {
+	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	int c;
 
-	while ((c = getopt(argc, argv, "m:p:n:r:t:d:j")) != -1) {
+	while ((c = getopt_long(argc, argv, "m:p:n:r:t:d:s:jh", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm': a->model = optarg; break;
 		case 'd': a->device = optarg; break;
@@ -389,10 +491,14 @@ static bool parse(int argc, char **argv, struct args *a)
 		case 'n': a->tokens = (uint32_t)atoi(optarg); break;
 		case 'r': a->runs = (uint32_t)atoi(optarg); break;
 		case 't': a->threads = (uint32_t)atoi(optarg); break;
+		case 's': a->states = atof(optarg); break;
 		case 'j': a->json = true; break;
+		case 'h': usage(stdout); exit(0);
 		default: return false;
 		}
 	}
+	if (a->states > 0 && (a->json || a->tokens < 2 * STATE_SLICE))
+		return false;
 	return a->model && a->prompt + a->tokens && a->runs && a->runs <= MAX_RUNS && a->threads;
 }
 
@@ -404,11 +510,12 @@ static bool run(struct npu_device *dev, struct npu_llm *llm, const struct args *
 
 	if (!ok)
 		fprintf(stderr, "bench_llm: no memory or threads to measure the limits\n");
-	ok = ok && measure(dev, llm, a, &l, &r);
-	if (ok && a->json)
-		report_json(a, &r, load);
-	else if (ok)
-		report(llm, a, &r, load);
+	if (ok && a->states > 0)
+		ok = report_states(llm, a, &l);
+	else if (ok && measure(dev, llm, a, &l, &r))
+		(a->json ? report_json : report_text)(llm, a, &r, load);
+	else
+		ok = false;
 	limits_free(&l);
 	return ok;
 }
@@ -446,8 +553,7 @@ int main(int argc, char **argv)
 	bool ok;
 
 	if (!parse(argc, argv, &a)) {
-		fprintf(stderr,
-			"usage: bench_llm -m MODEL.gguf [-p 512] [-n 128] [-r 3] [-t 2] [-d DEVICE] [-j]\n");
+		usage(stderr);
 		return 2;
 	}
 	snprintf(soft, sizeof(soft), "soft:threads=%u", a.threads);

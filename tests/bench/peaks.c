@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* The limits of this machine, measured. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -231,4 +234,47 @@ double peak_int8(struct npu_pool *pool, double seconds)
 double peak_fp32(struct npu_pool *pool, double seconds)
 {
 	return measure(pool, fp32_peak(), seconds);
+}
+
+/* ---- Between CPUs ----------------------------------------------------------------------- */
+
+#define TURNS	3000		/* there and back; the first third warms up */
+#define SPINS	(1u << 16)	/* then the other one has no CPU */
+
+static _Alignas(64) atomic_uint ball;
+
+static void await(unsigned int value)
+{
+	for (unsigned int i = 0; atomic_load_explicit(&ball, memory_order_acquire) != value; i++)
+		if (i >= SPINS)
+			sched_yield();
+}
+
+static void *return_ball(void *arg)
+{
+	(void)arg;
+	for (unsigned int i = 0; i < TURNS; i++) {
+		await(2 * i + 1);
+		atomic_store_explicit(&ball, 2 * i + 2, memory_order_release);
+	}
+	return NULL;
+}
+
+double peak_transfer(void)
+{
+	double begin = 0;
+	pthread_t other;
+
+	atomic_store(&ball, 0);
+	if (pthread_create(&other, NULL, return_ball, NULL))
+		return -1;
+	for (unsigned int i = 0; i < TURNS; i++) {
+		if (i == TURNS / 3)
+			begin = now();
+		atomic_store_explicit(&ball, 2 * i + 1, memory_order_release);
+		await(2 * i + 2);
+	}
+	begin = now() - begin;
+	pthread_join(other, NULL);
+	return begin / (2 * (TURNS - TURNS / 3));
 }

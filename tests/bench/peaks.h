@@ -18,6 +18,12 @@ double peak_read(struct npu_pool *pool, const void *buf, size_t size);
 double peak_int8(struct npu_pool *pool, double seconds);
 double peak_fp32(struct npu_pool *pool, double seconds);
 
+/*
+ * Seconds until a line that one thread has written has reached another: what tells whether their CPUs share a cache.
+ * Below zero: there is no second thread.
+ */
+double peak_transfer(void);
+
 double now(void);	/* seconds */
 
 #endif /* TESTS_BENCH_PEAKS_H */
