@@ -14,8 +14,8 @@
  * -j prints one JSON object; -s, for machines whose CPUs now share a cache and now do not (virtual ones, as their host
  * moves them), decodes four tokens at a time, again and again up to -n, for so long, and reports either state by itself.
  */
+#include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,10 +306,12 @@ static int run_decode(struct npu_llm *llm, const struct args *a, struct limits *
 
 /* ---- States of the machine ----------------------------------------------------------------- */
 
-/* Sums over slices. */
+#define MOST_SLICES	4096u
+
+/* Of each slice; share: of the bare product's rate around it. A state can change and come back unseen: so medians. */
 struct state {
 	uint32_t slices;
-	double tokens, gemv, share, square;	/* per second; share: of the bare product's rate around the slice */
+	double tokens[MOST_SLICES], gemv[MOST_SLICES], share[MOST_SLICES];
 };
 
 /* What the machine does at one moment; @apart: -1 if that changed meanwhile. */
@@ -331,7 +333,8 @@ static struct moment moment_now(struct limits *l)
 static int measure_states(struct npu_llm *llm, const struct args *a, struct limits *l, int32_t *seq,
 			  struct state state[2], uint32_t *changed)
 {
-	double end = now() + a->states, used;
+	double end = now() + a->states;
+	struct state *s;
 	struct moment before = moment_now(l), after;
 	struct npu_llm_stats st;
 	uint32_t length = 1;
@@ -350,41 +353,48 @@ static int measure_states(struct npu_llm *llm, const struct args *a, struct limi
 			++*changed;
 			continue;
 		}
-		used = STATE_SLICE / st.decode_s * bytes_per_token(llm, a) * 2 / (before.gemv + after.gemv);
-		state[after.apart].slices++;
-		state[after.apart].tokens += STATE_SLICE / st.decode_s;
-		state[after.apart].gemv += (before.gemv + after.gemv) / 2;
-		state[after.apart].share += used;
-		state[after.apart].square += used * used;
+		s = &state[after.apart];
+		if (s->slices == MOST_SLICES)
+			break;
+		s->tokens[s->slices] = STATE_SLICE / st.decode_s;
+		s->gemv[s->slices] = (before.gemv + after.gemv) / 2;
+		s->share[s->slices] = s->tokens[s->slices] * bytes_per_token(llm, a) / s->gemv[s->slices];
+		s->slices++;
 	}
 	return 0;
 }
 
+static void report_state(struct state *s)
+{
+	double share = s->slices ? median(s->share, s->slices) : 0;	/* sorts */
+
+	if (!s->slices)
+		printf("not seen\n");
+	else
+		printf("%u slices of %u tokens, %.2f tokens/s, %.1f %% (half of the slices %.1f to %.1f) of the %.1f GB/s of a bare GEMV\n",
+		       s->slices, STATE_SLICE, median(s->tokens, s->slices), 100 * share,
+		       100 * s->share[s->slices / 4], 100 * s->share[s->slices - 1 - s->slices / 4],
+		       median(s->gemv, s->slices) / 1e9);
+}
+
 static bool report_states(struct npu_llm *llm, const struct args *a, struct limits *l)
 {
+	static struct state state[2];
 	int32_t *seq = calloc(context_of(a), sizeof(*seq));
-	struct state state[2] = { { 0 }, { 0 } };
-	uint32_t changed = 0, i;
-	int ret = seq ? measure_states(llm, a, l, seq, state, &changed) : -1;
+	uint32_t changed = 0;
+	int ret = seq ? measure_states(llm, a, l, seq, state, &changed) : -ENOMEM;
 
 	free(seq);
-	if (ret)
-		fprintf(stderr, "bench_llm: %s\n", npu_llm_error(llm));
-	for (i = 0; i < 2 && !ret; i++) {
-		const struct state *s = &state[i];
-		double n = s->slices, mean = s->share / n;
-
-		printf("  CPUs that %s a cache: ", i ? "do not share" : "share");
-		if (s->slices < 2)
-			printf("not seen\n");
-		else
-			printf("%u slices of %u tokens, %.2f tokens/s, %.1f %% (standard error %.1f) of the %.1f GB/s of a bare GEMV\n",
-			       s->slices, STATE_SLICE, s->tokens / n, 100 * mean,
-			       100 * sqrt((s->square / n - mean * mean) / (n - 1)), s->gemv / n / 1e9);
+	if (ret) {
+		fprintf(stderr, "bench_llm: %s\n", seq ? npu_llm_error(llm) : "no memory");
+		return false;
 	}
-	if (!ret)
-		printf("  the state changed around %u slices\n", changed);
-	return !ret;
+	printf("  CPUs that share a cache: ");
+	report_state(&state[0]);
+	printf("  CPUs that share none: ");
+	report_state(&state[1]);
+	printf("  the state changed around %u slices\n", changed);
+	return true;
 }
 
 static bool measure(struct npu_device *dev, struct npu_llm *llm, const struct args *a,
